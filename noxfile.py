@@ -1,0 +1,166 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["nox>=2025.5.1"]
+# ///
+"""Every check of the project; `nox` runs the default set, `nox -l` lists all of it.
+
+Nothing is stated twice: Pythons, lower bounds, packages and dependencies stand in pyproject.toml.
+"""
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+# A machine with one Python runs what it can; nox names each session that it skips.
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+WHEEL = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]
+PACKAGES = [Path(folder).name for folder in WHEEL["packages"]]
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+WORLDS = f"[{','.join(EXTRAS)}]"
+TYPED = ["drainkit", "adapters", "tests/typing"]
+
+# The lowest versions are tested on the oldest Python, the newest ones on the newest.
+RANGE = [
+    nox.param(PYTHONS[0], "lowest", id="lowest"),
+    nox.param(PYTHONS[-1], "newest", id="newest"),
+]
+
+
+def group(*names: str) -> list[str]:
+    """Return the requirements of these dependency groups."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+def lowest(extra: str) -> list[str]:
+    """Return an extra's requirements, each pinned to its lower bound."""
+    return [requirement.replace(">=", "==") for requirement in EXTRAS[extra]]
+
+
+def run_pytest(session: nox.Session, *paths: str, **env: str) -> None:
+    """Run pytest in development mode, so that an unclosed socket fails the build."""
+    env = {"PYTHONDEVMODE": "1", **env}
+    session.run("python", "-m", "pytest", *(session.posargs or paths), env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and the direction of imports."""
+    session.install(*group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", env={"PYTHONPATH": "adapters"})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy (strict) and pyright."""
+    session.install("-e", f".{WORLDS}", *group("types", "test", "frameworks"))
+    session.run("mypy", *TYPED)
+    session.run("pyright", *TYPED)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests of engine and adapters, with every framework installed."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
+    run_pytest(session, "tests/core", "tests/adapters")
+
+
+@nox.session
+def core(session: nox.Session) -> None:
+    """Test the engine where no framework, no anyio and no click exist."""
+    plain = [r for r in group("test") if not re.match(r"anyio|trio", r)]
+    session.install("-e", ".", *plain)
+    run_pytest(session, "tests/core")
+
+
+def framework(session: nox.Session, name: str, versions: str, *companions: str) -> None:
+    """Test one framework's adapter with its lowest or its newest supported version."""
+    # The newest are asked for with --upgrade: an environment that is used again must not stay old.
+    wanted = lowest(name) if versions == "lowest" else ["--upgrade", *EXTRAS[name]]
+    session.install("-e", ".", *wanted, *companions, *group("test"))
+    run_pytest(session, *map(str, sorted(Path("tests/adapters").glob(f"test_{name}*.py"))))
+
+
+@nox.session
+@nox.parametrize("python,versions", RANGE)
+def flask(session: nox.Session, versions: str) -> None:
+    """Test the Flask adapter with the lowest and the newest Flask."""
+    framework(session, "flask", versions)
+
+
+@nox.session
+@nox.parametrize("python,versions", RANGE)
+def django(session: nox.Session, versions: str) -> None:
+    """Test the Django adapter with the lowest and the newest Django."""
+    framework(session, "django", versions, "djangorestframework")
+
+
+@nox.session
+@nox.parametrize("python,versions", RANGE)
+def starlette(session: nox.Session, versions: str) -> None:
+    """Test the Starlette adapter with the lowest and the newest Starlette."""
+    framework(session, "starlette", versions, "httpx", "httpx2")
+
+
+@nox.session(default=False)
+def servers(session: nox.Session) -> None:
+    """Run real servers against raw sockets and real clients (slow)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    run_pytest(session, "tests/servers", "tests/clients")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build sdist and wheel, then test the wheel as its users will have it."""
+    dist = Path(session.cache_dir).resolve() / "dist"
+    session.install("build")
+    for old in dist.glob("drainkit-*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", str(dist))  # the wheel comes from the sdist
+    (built,) = dist.glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(built))
+    session.install(f"drainkit{WORLDS} @ {built.as_uri()}", *group("test", "frameworks"))
+    env = {"PYTHONSAFEPATH": "1"}  # the working tree must not stand in for the wheel
+    check = (
+        "import importlib, pathlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    file = pathlib.Path(importlib.import_module(name).__file__)\n"
+        "    assert 'site-packages' in file.parts, file\n"
+        "    assert file.with_name('py.typed').exists(), f'{name} has no py.typed'\n"
+    )
+    session.run("python", "-c", check, *PACKAGES, env=env)
+    run_pytest(session, "tests/core", "tests/adapters", **env)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation without a warning, then run its examples."""
+    session.install("-e", f".{WORLDS}", *group("docs", "test", "frameworks"))
+    session.run("sphinx-build", "-W", "-n", "--keep-going", "docs", "docs/_build/html")
+    run_pytest(session, "docs", "README.md")
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Measure which lines the tests of engine and adapters reach."""
+    session.install("-e", f".{WORLDS}", *group("coverage", "test", "frameworks"))
+    session.run("coverage", "erase")
+    paths = session.posargs or ["tests/core", "tests/adapters"]
+    session.run("coverage", "run", "-m", "pytest", *paths)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+if __name__ == "__main__":
+    nox.main()

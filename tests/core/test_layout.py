@@ -1,0 +1,97 @@
+"""The house stays as README describes it: what import-linter cannot express."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES = {
+    Path(path).name: ROOT / path
+    for path in PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+}
+
+
+def private_imports(source: str, package: str) -> Iterator[str]:
+    """Yield each import of a private module or name of one of our packages other than `package`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            owner, *inner = name.split(".")
+            private = any(part.startswith("_") and not part.endswith("__") for part in inner)
+            if private and owner in PACKAGES and owner != package:
+                yield f"line {node.lineno}: {name}"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from drainkit._drain import Drain", ["line 1: drainkit._drain.Drain"]),
+        ("from drainkit import _drain", ["line 1: drainkit._drain"]),
+        ("import drainkit._drain", ["line 1: drainkit._drain"]),
+        ("from drainkit_wsgi._servers import ROWS", []),
+        ("from drainkit import Drain, __version__", []),
+        ("from . import _servers", []),
+        ("from werkzeug._internal import _log", []),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_search_finds_private_imports_and_nothing_else(source, found):
+    """A search that finds nothing must not pass for a clean house."""
+    assert found == list(private_imports(source, "drainkit_wsgi"))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_imports_a_private_name_of_another(package):
+    """An adapter has the same rights as an adapter that somebody else writes: public names only."""
+    modules = sorted(PACKAGES[package].rglob("*.py"))
+    found = [
+        f"{module.relative_to(ROOT)}, {hit}"
+        for module in modules
+        for hit in private_imports(module.read_text(encoding="utf-8"), package)
+    ]
+
+    assert modules, f"{package} has no modules"
+    assert [] == found
+
+
+def test_each_folder_in_adapters_is_in_the_wheel():
+    """The build leaves out what pyproject.toml does not name, without a word."""
+    folders = {file.parent.name for file in (ROOT / "adapters").glob("*/__init__.py")}
+
+    assert folders | {"drainkit"} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_package_says_that_it_is_typed(package):
+    """Without py.typed a type checker treats every name of the package as Any."""
+    assert (PACKAGES[package] / "py.typed").is_file()
+
+
+def test_import_linter_knows_every_package():
+    """A package that import-linter does not know may import what it likes."""
+    assert set(PYPROJECT["tool"]["importlinter"]["root_packages"]) == set(PACKAGES)
+
+
+def test_importing_the_engine_imports_the_standard_library_and_itself_only():
+    """Whoever imports drainkit pays for no adapter and no framework, installed or not."""
+    program = (
+        "import sys; before = set(sys.modules); import drainkit;"
+        "print(*sorted({m.partition('.')[0] for m in set(sys.modules) - before}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    foreign = set(result.stdout.split()) - sys.stdlib_module_names
+
+    assert foreign == {"drainkit"}
