@@ -1,0 +1,376 @@
+"""The engine: what to read next, and when to stop.
+
+Rule 1: sans-IO. It is told what happened and when, and says what to do next; it never reads a
+clock, a socket or a stream.
+Rule 2: it counts bytes and never keeps one.
+Rule 3: a place taken in the process's capacity is given back by whatever ends the drain.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+from ._capacity import Capacity, process_capacity
+from ._framing import BodyKind, Framing
+from ._policy import DrainPolicy
+from ._report import DrainReport, Outcome
+
+# Largest read that is asked for. Servers hand over 64 KiB at a time at the most (uvicorn's
+# HIGH_WATER_LIMIT, hypercorn's MAX_RECV), and a blocked read holds its buffer meanwhile.
+_LARGEST_READ_BYTES = 65_536
+
+# A blocking read of n bytes returns when n bytes came, so a read that is too large for a slow
+# client looks like silence. Reads begin with what the slowest tolerated client sends before it
+# counts as idle, and grow while they return quickly.
+_SMALLEST_READ_BYTES = 512
+_READ_GROWTH = 4
+_QUICK_READ = 1 / 8  # of idle_seconds
+_LONG_READ = 1 / 4  # of idle_seconds
+
+
+class Read(NamedTuple):
+    """The next step: read some of the body and throw it away.
+
+    Attributes:
+        max_bytes: Ask for no more bytes than this; never more than is left of a body whose length
+            is known. A server that hands over messages of its own size may exceed it.
+        wait_seconds: Wait no longer than this, then call `Drain.waited`.
+    """
+
+    max_bytes: int
+    wait_seconds: float
+
+
+Step: TypeAlias = Read | DrainReport
+"""What to do next: read, or stop because the drain has ended."""
+
+
+class _State(enum.Enum):
+    APPLICATION = "the application may read the body"
+    DRAINING = "a drain is under way"
+    ENDED = "the drain has ended"
+
+
+class Drain:
+    """The drain of one request's body.
+
+    An adapter tells it what the application reads (`app_read`), begins it when the application
+    has answered (`begin`), and then does what each step says until a step is a `DrainReport`.
+    Times are seconds on any clock that never goes backwards.
+
+    1. `begin` decides whether anything is to be read at all.
+    2. Every `Read` names the nearest of three deadlines: silence, the whole drain, the rate.
+    3. `received` counts, and ends the drain at its end or at a bound; only bytes are progress,
+       an empty message is not.
+    4. `waited` finds out which deadline passed.
+
+    Attributes:
+        policy: The bounds; ``None`` leaves the body alone.
+        framing: The body's framing.
+        bytes_read: Body bytes that the application has read.
+        bytes_discarded: Body bytes that were thrown away.
+        finished: Whether the body has been read to its end.
+        status: The response's status code, once the adapter has seen it.
+        report: The report, once the drain has ended; ``None`` before.
+    """
+
+    __slots__ = (
+        "_bite",
+        "_capacity",
+        "_doomed",
+        "_elapsed",
+        "_last_progress",
+        "_last_read",
+        "_placed",
+        "_started",
+        "_state",
+        "bytes_discarded",
+        "bytes_read",
+        "finished",
+        "framing",
+        "method",
+        "path",
+        "policy",
+        "protocol",
+        "report",
+        "server",
+        "status",
+    )
+
+    def __init__(
+        self,
+        policy: DrainPolicy | None,
+        framing: Framing,
+        *,
+        protocol: str = "",
+        server: str = "unknown",
+        method: str = "",
+        path: str = "",
+        capacity: Capacity = process_capacity,
+    ) -> None:
+        """Prepare the drain of one request's body.
+
+        Args:
+            policy: The bounds; ``None`` leaves the body alone.
+            framing: The body's framing.
+            protocol: For the report: ``"HTTP/1.1"`` and so on.
+            server: For the report: the server's name.
+            method: For the report: the request's method.
+            path: For the report: the request's path without its query.
+            capacity: Where places are counted; the whole process, unless a test says otherwise.
+        """
+        self.policy = policy
+        self.framing = framing
+        self.protocol = protocol
+        self.server = server
+        self.method = method
+        self.path = path
+        self.bytes_read = 0
+        self.bytes_discarded = 0
+        self.finished = framing.kind is BodyKind.NO_BODY
+        self.status: int | None = None
+        self.report: DrainReport | None = None
+        self._capacity = capacity
+        self._state = _State.APPLICATION
+        self._placed = False
+        self._elapsed = 0.0
+
+    @property
+    def untouched(self) -> bool:
+        """Whether the application has not read a byte."""
+        return self.bytes_read == 0
+
+    @property
+    def remaining_bytes(self) -> int | None:
+        """Bytes of the body that nobody has read yet; ``None`` when its length is not known."""
+        if self.framing.length is None:
+            return None
+        return max(0, self.framing.length - self.bytes_read - self.bytes_discarded)
+
+    @property
+    def doomed(self) -> bool:
+        """Whether it is already known that this drain could not take the whole body."""
+        remaining = self.remaining_bytes
+        return (
+            self.policy is not None
+            and self.policy.max_bytes is not None
+            and remaining is not None
+            and remaining > self.policy.max_bytes - self.bytes_discarded
+        )
+
+    @property
+    def under_way(self) -> bool:
+        """Whether the drain has begun and not ended."""
+        return self._state is _State.DRAINING
+
+    def app_read(self, nbytes: int, more: bool) -> None:
+        """Take note that the application read *nbytes* of the body.
+
+        Args:
+            nbytes: How many bytes.
+            more: Whether the body goes on, as far as the reader knows.
+        """
+        self.bytes_read += nbytes
+        if not more:
+            self.finished = True
+
+    def late_read(self, nbytes: int) -> None:
+        """Take note that the application was given *nbytes* that had been read ahead for it.
+
+        They count as read by the application from now on, and no longer as discarded.
+        """
+        self.bytes_discarded -= nbytes
+        self.bytes_read += nbytes
+
+    def begin(self, now: float) -> Step:
+        """Begin, or go on after `pause`: the body is to be read away now.
+
+        Args:
+            now: The time in seconds.
+
+        Returns:
+            What to read, or the report of a drain that ended before it began.
+
+        Raises:
+            RuntimeError: The drain is under way or has ended.
+        """
+        if self._state is not _State.APPLICATION:
+            raise RuntimeError(f"begin() when {self._state.value}")
+        self._started = now - self._elapsed
+        policy = self.policy
+        if self.finished:
+            return self._end(Outcome.COMPLETE, now)
+        if policy is None or policy.max_bytes == 0:
+            return self._end(Outcome.DECLINED, now)
+        if self.framing.kind is BodyKind.UNKNOWN:
+            return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
+        if not self._capacity.acquire(policy.max_concurrent):
+            return self._end(Outcome.AT_CAPACITY, now)
+        self._placed = True
+        self._state = _State.DRAINING
+        self._doomed = self.doomed
+        self._last_progress = self._last_read = now
+        self._bite = min(
+            _LARGEST_READ_BYTES,
+            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
+        )
+        return self._next(now)
+
+    def received(self, nbytes: int, more: bool, now: float) -> Step:
+        """Take note that *nbytes* of the body were read and thrown away.
+
+        Args:
+            nbytes: How many bytes; ``0`` is no progress.
+            more: Whether the body goes on.
+            now: The time in seconds.
+        """
+        self._expect_draining("received")
+        self.bytes_discarded += nbytes
+        if not more:
+            self.finished = True
+            return self._end(Outcome.COMPLETE, now)
+        if nbytes:
+            self._adapt_bite(now - self._last_read)
+            self._last_progress = now
+        self._last_read = now
+        policy = self._bounds
+        if policy.max_bytes is not None and self.bytes_discarded >= policy.max_bytes:
+            return self._end(Outcome.BYTE_LIMIT, now)
+        return self._next(now)
+
+    def waited(self, now: float, nbytes: int = 0) -> Step:
+        """Take note that the wait ran out; one that was cut short goes on.
+
+        Args:
+            now: The time in seconds.
+            nbytes: Bytes that a blocked read had gathered when it was interrupted. They count as
+                discarded, but were not enough to count as progress.
+        """
+        self._expect_draining("waited")
+        self.bytes_discarded += nbytes
+        return self._next(now)
+
+    def disconnected(self, now: float) -> DrainReport:
+        """Take note that the client left."""
+        self._expect_draining("disconnected")
+        return self._end(Outcome.DISCONNECTED, now)
+
+    def pause(self, now: float) -> None:
+        """Let the application go on: the drain stops for now, and its time stands still.
+
+        Raises:
+            RuntimeError: The drain is not under way.
+        """
+        self._expect_draining("pause")
+        self._elapsed = now - self._started
+        self._state = _State.APPLICATION
+        self._give_back()
+
+    def stop(self, outcome: Outcome, now: float, detail: str = "") -> DrainReport:
+        """End the drain for a reason that only the adapter can know.
+
+        May be called at any time; a drain that has ended keeps its first report.
+
+        Args:
+            outcome: The reason.
+            now: The time in seconds.
+            detail: What else there is to say.
+        """
+        if self.report is not None:
+            return self.report
+        if self._state is _State.APPLICATION:
+            self._started = now - self._elapsed
+        return self._end(outcome, now, detail)
+
+    @property
+    def _bounds(self) -> DrainPolicy:
+        assert self.policy is not None  # begin() ended the drain otherwise
+        return self.policy
+
+    def _expect_draining(self, call: str) -> None:
+        if self._state is not _State.DRAINING:
+            raise RuntimeError(f"{call}() when {self._state.value}")
+
+    def _next(self, now: float) -> Step:
+        """Return the next read, or end the drain if a deadline has passed."""
+        policy = self._bounds
+        whole, idle, rate = self._deadlines(policy)
+        if now >= whole:
+            # A doomed drain only lingers, so that eager clients can take the response.
+            return self._end(Outcome.BYTE_LIMIT if self._doomed else Outcome.TIME_LIMIT, now)
+        if now >= idle:
+            return self._end(Outcome.IDLE, now)
+        if now >= rate:
+            return self._end(Outcome.TOO_SLOW, now)
+        max_bytes = self._bite
+        if policy.max_bytes is not None:
+            max_bytes = min(max_bytes, policy.max_bytes - self.bytes_discarded)
+        remaining = self.remaining_bytes
+        if remaining:
+            max_bytes = min(max_bytes, remaining)
+        return Read(max_bytes, min(whole, idle, rate) - now)
+
+    def _deadlines(self, policy: DrainPolicy) -> tuple[float, float, float]:
+        """Return when the whole drain, the silence and the rate run out."""
+        allowed = policy.max_seconds
+        if self._doomed:
+            allowed = min(allowed, policy.idle_seconds)
+        whole = self._started + allowed
+        idle = self._last_progress + policy.idle_seconds
+        rate = whole
+        if policy.min_bytes_per_second > 0:
+            # The moment at which the average falls below the minimum if nothing more comes.
+            earned_seconds = self.bytes_discarded / policy.min_bytes_per_second
+            rate = self._started + max(policy.grace_seconds, earned_seconds)
+        return whole, idle, rate
+
+    def _adapt_bite(self, took_seconds: float) -> None:
+        idle_seconds = self._bounds.idle_seconds
+        if took_seconds <= idle_seconds * _QUICK_READ:
+            self._bite = min(_LARGEST_READ_BYTES, self._bite * _READ_GROWTH)
+        elif took_seconds > idle_seconds * _LONG_READ:
+            self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_GROWTH)
+
+    def _give_back(self) -> None:
+        if self._placed:
+            self._placed = False
+            self._capacity.release()
+
+    def _end(self, outcome: Outcome, now: float, detail: str = "") -> DrainReport:
+        self._give_back()
+        self._state = _State.ENDED
+        # The client that was told to wait for an invitation, got a final status instead and sent
+        # nothing did what it should (RFC 9110 section 10.1.1).
+        if (
+            self.framing.expects_continue
+            and self.untouched
+            and not self.bytes_discarded
+            and outcome in _ENDS_OF_SILENCE
+        ):
+            outcome = Outcome.EXPECT_PENDING
+        self.report = DrainReport(
+            outcome=outcome,
+            bytes_discarded=self.bytes_discarded,
+            bytes_read=self.bytes_read,
+            declared_bytes=self.framing.length,
+            seconds=max(0.0, now - self._started),
+            protocol=self.protocol,
+            server=self.server,
+            method=self.method,
+            path=self.path,
+            status=self.status,
+            detail=detail,
+        )
+        return self.report
+
+
+_ENDS_OF_SILENCE = frozenset(
+    {
+        Outcome.IDLE,
+        Outcome.TIME_LIMIT,
+        Outcome.BYTE_LIMIT,
+        Outcome.TOO_SLOW,
+        Outcome.DISCONNECTED,
+    }
+)

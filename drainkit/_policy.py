@@ -1,0 +1,124 @@
+"""How much of an unread body may be discarded, for how long, and for how many at once.
+
+Rule 1: this is the only place where a default is spelled.
+Rule 2: a policy that exists is valid; nothing downstream checks it again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# What 400 Mbit/s sends in DEFAULT_MAX_SECONDS. Some precedents:
+# - Tomcat maxSwallowSize: 2 MB
+# - hono node-server: 64 MiB
+# - werkzeug's development server: 10 GB
+DEFAULT_MAX_BYTES = 1 * GIB
+
+# Under gunicorn's worker timeout (30) and Heroku's router (30). Some precedents:
+# - nginx lingering_time: 30
+# - aiohttp lingering_time: 10
+DEFAULT_MAX_SECONDS = 20.0
+
+# nginx lingering_timeout: 5; Apache httpd SECONDS_TO_LINGER: 2
+DEFAULT_IDLE_SECONDS = 5.0
+
+# Kestrel MinRequestBodyDataRate: 240 bytes a second after 5 seconds of grace.
+DEFAULT_MIN_BYTES_PER_SECOND = 240.0
+DEFAULT_GRACE_SECONDS = 5.0
+
+# Nobody ships such a bound; CVE-2014-0230 (Tomcat, threads held by aborted uploads) shows why
+# one is needed. The number itself is arbitrary: a gunicorn worker with 64 threads at the most.
+DEFAULT_MAX_CONCURRENT = 64
+
+# Arbitrary: a form or a JSON document that is read late fits, a film does not.
+DEFAULT_LATE_READ_BYTES = 1 * MIB
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DrainPolicy:
+    """The bounds of a drain. Whichever is reached first ends it.
+
+    Attributes:
+        max_bytes: Body bytes discarded for one request. ``None`` sets no limit, ``0`` never
+            discards.
+        max_seconds: Seconds that a whole drain may last.
+        idle_seconds: Longest silence of the client, in seconds. A drain that cannot finish
+            (Content-Length says more than ``max_bytes``) lasts no longer than this in total.
+        min_bytes_per_second: A client that is slower than this on average, counted from the
+            beginning of the drain, is given up. ``0`` sets no minimum.
+        grace_seconds: Seconds before ``min_bytes_per_second`` counts.
+        max_concurrent: Drains at once in this process. A body that would be one more is left
+            alone at once.
+        late_read_bytes: Body bytes kept for an application that still reads after its response
+            has begun, where the response can go on only if the body is read.
+
+    Raises:
+        ValueError: A field has the wrong type, a wrong sign, or is not finite. The message names
+            the field, the value and what is allowed.
+    """
+
+    max_bytes: int | None = DEFAULT_MAX_BYTES
+    max_seconds: float = DEFAULT_MAX_SECONDS
+    idle_seconds: float = DEFAULT_IDLE_SECONDS
+    min_bytes_per_second: float = DEFAULT_MIN_BYTES_PER_SECOND
+    grace_seconds: float = DEFAULT_GRACE_SECONDS
+    max_concurrent: int = DEFAULT_MAX_CONCURRENT
+    late_read_bytes: int = DEFAULT_LATE_READ_BYTES
+
+    def __post_init__(self) -> None:
+        if self.max_bytes is not None:
+            _check_count("max_bytes", self.max_bytes, least=0, instead=", or None for no limit")
+        _check_number("max_seconds", self.max_seconds, positive=True)
+        _check_number("idle_seconds", self.idle_seconds, positive=True)
+        _check_number("min_bytes_per_second", self.min_bytes_per_second, positive=False)
+        _check_number("grace_seconds", self.grace_seconds, positive=False)
+        _check_count("max_concurrent", self.max_concurrent, least=1)
+        _check_count("late_read_bytes", self.late_read_bytes, least=0)
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], *, base: DrainPolicy | None = None
+    ) -> DrainPolicy:
+        """Make a policy of a framework's settings.
+
+        Args:
+            settings: Field names and values; a field that is not named keeps its value in *base*.
+            base: The policy to start from. ``None`` starts from the defaults.
+
+        Raises:
+            ValueError: A key is no field of a policy (the message lists the fields), or a value
+                is not allowed.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in settings:
+            if key not in known:
+                raise ValueError(
+                    f"{key!r} is not a field of DrainPolicy; the fields are: {', '.join(known)}"
+                )
+        return dataclasses.replace(base if base is not None else cls(), **settings)
+
+
+def _check_count(field: str, value: object, *, least: int, instead: str = "") -> None:
+    # bool is an int in Python, and never a count.
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{field} must be an integer of {least} or more{instead}; got {value!r}")
+
+
+def _check_number(field: str, value: object, *, positive: bool) -> None:
+    allowed = "above 0" if positive else "of 0 or more"
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float))
+        or not math.isfinite(value)
+        or value < 0
+        or (positive and value == 0)
+    ):
+        raise ValueError(f"{field} must be a finite number {allowed}; got {value!r}")
