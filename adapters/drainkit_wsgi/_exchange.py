@@ -1,0 +1,503 @@
+"""One request, its body and its response: when the body is read away, and by whom.
+
+The order, and why (RFC 9112 section 9.6; `docs/explanation/when-and-how-long`):
+
+1. The response goes first, and the body is discarded in the iterable's ``close()``: PEP 3333's
+   hook behind the response.
+2. More response than a socket buffer holds would block both sides, because a strict client does
+   not read while it writes. Before that much is passed on, the body is read off the connection.
+3. If the application may still read it, up to ``late_read_bytes`` are kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import selectors
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from drainkit import (
+    CONTROL_KEY,
+    BodyKind,
+    Drain,
+    DrainControl,
+    DrainPolicy,
+    DrainReport,
+    OnReport,
+    Outcome,
+    Read,
+    framing,
+    publish,
+)
+
+from ._body import CountingInput, ReadAhead
+from ._servers import Server, server_of
+from ._types import Environ, ExcInfo, Headers, StartResponse, Write
+from ._watchdog import Watch, watching
+
+# What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
+# from 16 KiB and 128 KiB), so that passing it on never blocks.
+RESPONSE_BUFFER_BYTES = 65_536
+
+# How long a client may be silent before a response that waits for its upload goes on: an eager
+# client (curl) stops sending when it has seen the status, and waits for the rest.
+_QUIET_SECONDS = 0.5
+
+# RFC 9110 section 6.4.1: responses with these statuses have no content.
+_STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
+
+
+class Exchange:
+    """One request with a body, from the moment its headers are known to its drain's end.
+
+    `DrainMiddleware` uses it around an application. An adapter that stands inside one opens it
+    when the request begins, sets `status` when the application has answered, and returns what
+    `respond` returns, or calls `discard` after the response has gone out.
+
+    Attributes:
+        drain: The engine's drain of this body.
+        server: What is known of the server.
+    """
+
+    def __init__(
+        self, environ: Environ, policy: DrainPolicy | None, on_report: OnReport | None = None
+    ) -> None:
+        """Begin with a request that `open` found to have a body."""
+        protocol: str = environ.get("SERVER_PROTOCOL", "")
+        self.server: Server = server_of(environ)
+        self.drain = Drain(
+            policy,
+            framing(
+                http_version=protocol[5:],
+                content_length=environ.get("CONTENT_LENGTH"),
+                transfer_encoding=environ.get("HTTP_TRANSFER_ENCODING"),
+                # Where the invitation has gone out, the body comes like any other.
+                expect=None if self.server.invites_eagerly else environ.get("HTTP_EXPECT"),
+            ),
+            protocol=protocol,
+            server=self.server.name,
+            method=environ.get("REQUEST_METHOD", ""),
+            path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+        )
+        self._environ = environ
+        self._on_report = on_report
+        self._control = DrainControl(policy)
+        self._stream: Any = environ["wsgi.input"]
+        self._input = CountingInput(self._stream, self.drain)
+        environ["wsgi.input"] = self._input
+        environ[CONTROL_KEY] = self._control
+        self._ahead: ReadAhead | None = None
+        self._is_quiet = False
+        self._start_response: StartResponse | None = None
+        self._held: tuple[str, Headers, ExcInfo | None] | None = None
+        self._write: Write | None = None
+        self._response_length: int | None = None
+        self._passed_bytes = 0
+
+    @classmethod
+    def open(
+        cls, environ: Environ, policy: DrainPolicy | None, on_report: OnReport | None = None
+    ) -> Exchange | None:
+        """Begin an exchange if its body could be left on the connection.
+
+        Args:
+            environ: The WSGI environ. Its ``wsgi.input`` is replaced by one that counts, and the
+                `drainkit.DrainControl` is put into it.
+            policy: The bounds; ``None`` leaves bodies alone unless the application says otherwise.
+            on_report: Told of the drain.
+
+        Returns:
+            The exchange; ``None`` when the request has no body, when the server has read it
+            already, or when another drainkit takes care of it.
+        """
+        if not has_body(environ) or CONTROL_KEY in environ or "wsgi.input" not in environ:
+            return None
+        if server_of(environ).buffers_body:
+            return None
+        return cls(environ, policy, on_report)
+
+    # --- what the application does -------------------------------------------------------------
+
+    @property
+    def body_read(self) -> bool:
+        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        return self.drain.finished or self.drain.report is not None
+
+    @property
+    def status(self) -> int | None:
+        """The response's status code; ``None`` until it is known."""
+        return self.drain.status
+
+    @status.setter
+    def status(self, status: int | None) -> None:
+        self.drain.status = status
+
+    def starter(self, start_response: StartResponse) -> StartResponse:
+        """Return the ``start_response`` for the application."""
+        self._start_response = start_response
+        return self._start
+
+    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+        self.drain.status = _status_code(status)
+        self._response_length = _content_length(headers)
+        if self._response_length is not None or self.body_read or self._write is not None:
+            self._held = None
+            self._write = self._started(status, headers, exc_info)
+        else:
+            # Held until it is known whether the whole response is: then Content-Length can be
+            # set, and a client sees the response's end while the body is discarded behind it.
+            self._held = (status, headers, exc_info)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Pass response bytes on at once: the ``write`` callable of PEP 3333."""
+        self.release_start()
+        self.make_room(len(data), is_done=False)
+        if self._write is None:
+            raise AssertionError("write() before start_response()")
+        self._write(data)
+
+    def release_start(self, whole_length: int | None = None) -> None:
+        """Pass a held ``start_response`` on.
+
+        Args:
+            whole_length: The length of the whole response in bytes, for a Content-Length;
+                ``None`` when it is not known.
+        """
+        if self._held is None:
+            return
+        status, headers, exc_info = self._held
+        self._held = None
+        code = self.drain.status
+        if (
+            whole_length is not None
+            and code is not None
+            and code >= 200
+            and code not in _STATUSES_WITHOUT_CONTENT
+            and self._environ.get("REQUEST_METHOD") != "HEAD"
+            and not any(name.lower() == "transfer-encoding" for name, _ in headers)
+        ):
+            headers = [*headers, ("Content-Length", str(whole_length))]
+            self._response_length = whole_length
+        self._write = self._started(status, headers, exc_info)
+
+    def _started(self, status: str, headers: Headers, exc_info: ExcInfo | None) -> Write:
+        assert self._start_response is not None  # starter() was called before the application
+        if exc_info is None:
+            return self._start_response(status, headers)
+        return self._start_response(status, headers, exc_info)
+
+    # --- the response --------------------------------------------------------------------------
+
+    def respond(self, result: Iterable[bytes]) -> Iterable[bytes]:
+        """Take the application's result; return what the server is to get.
+
+        A result that needs nothing is returned as it is: the body has been read, or the server's
+        ``wsgi.file_wrapper`` made it.
+        """
+        if isinstance(result, (list, tuple)):
+            length = sum(map(len, result))
+            self.release_start(length)
+            self.make_room(length, is_done=True)
+            if self.body_read:
+                return result
+            return _Response(self, result)
+        # Now and not with the first item: granian takes the status before it asks for one.
+        self.release_start()
+        if self.body_read:
+            return result
+        file_wrapper = self._environ.get("wsgi.file_wrapper")
+        if inspect.isclass(file_wrapper) and isinstance(result, file_wrapper):
+            self.discard()
+            return result
+        return _Response(self, result)
+
+    def make_room(self, nbytes: int, *, is_done: bool) -> None:
+        """Make sure that passing *nbytes* more of the response on cannot block for ever.
+
+        Args:
+            nbytes: Response bytes that are to be passed on next.
+            is_done: Whether the application has finished, so that it will not read the body.
+        """
+        if self.body_read or nbytes == 0:
+            return
+        is_first = self._passed_bytes == 0
+        total = self._passed_bytes + nbytes
+        expected = self._response_length
+        is_done = is_done or (expected is not None and total >= expected)
+        if is_first and self._must_discard_before_headers():
+            if is_done:
+                self.discard()
+            else:
+                # Otherwise the server would throw away what the application wants to read.
+                self.server.refuse_reuse(self._start_response)
+        elif total > RESPONSE_BUFFER_BYTES or self._would_be_stuck(expected):
+            if is_done:
+                self.discard()
+            elif self.drain.untouched:
+                self._read_ahead()
+        self._passed_bytes = total
+
+    def must_look_ahead(self, nbytes: int) -> bool:
+        """Tell whether it matters, before *nbytes* are passed on, that they are the last."""
+        if self.body_read or nbytes == 0 or self._response_length is not None:
+            return False
+        if self._passed_bytes == 0 and self._must_discard_before_headers():
+            return True
+        crosses = self._passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
+        # An application that has begun to read may read between two chunks, and its client may
+        # wait for the first of them: only a single big chunk is looked behind there.
+        return crosses and (self.drain.untouched or self._passed_bytes == 0)
+
+    def _must_discard_before_headers(self) -> bool:
+        return (
+            self.server.discards_before_headers
+            and self.drain.framing.kind is BodyKind.LENGTH
+            and self.drain.status not in self.server.discards_not_with_status
+        )
+
+    def _would_be_stuck(self, expected: int | None) -> bool:
+        """Tell whether a response must not begin before the body has been read off.
+
+        Where no deadline can interrupt a read, nothing may be read between two pieces of a
+        response: a client that stops sending at an error status (curl) would wait for the second
+        piece, and the server for the client. So what is to be read is read before the first.
+        """
+        if self._passed_bytes or self.server.connection(self._environ) is not None:
+            return False
+        if expected is not None:
+            return expected > RESPONSE_BUFFER_BYTES
+        status = self.drain.status
+        return status is not None and status >= 400 and self.drain.untouched
+
+    # --- the body ------------------------------------------------------------------------------
+
+    def discard(self) -> None:
+        """Read the body away, within the policy's bounds, and report. Does nothing twice.
+
+        Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
+        """
+        drain = self.drain
+        if drain.report is not None or drain.finished:
+            return
+        if self._ahead is not None:
+            self._ahead.lose()
+        else:
+            self._ahead = ReadAhead(0)
+            self._input.read_ahead(self._ahead)
+        self._run(keep=None)
+        self._ahead.lost_bytes = drain.bytes_discarded
+
+    def _read_ahead(self) -> None:
+        """Read the body off the connection, and keep some of it for the application."""
+        policy = self._control.policy
+        if policy is None:
+            return
+        if self._ahead is None:
+            self._ahead = ReadAhead(policy.late_read_bytes)
+            self._input.read_ahead(self._ahead)
+        self._run(keep=self._ahead)
+
+    def _run(self, *, keep: ReadAhead | None) -> None:
+        drain = self.drain
+        drain.policy = self._control.policy
+        step = self._refusal() or drain.begin(time.monotonic())
+        if isinstance(step, DrainReport):
+            self._finish(step)
+            return
+        try:
+            report = self._read_away(step, keep)
+        except BaseException as exc:
+            # The process or its worker ends, or gevent gave the request up.
+            self._finish(drain.stop(Outcome.ERROR, time.monotonic(), type(exc).__name__))
+            raise
+        if report is not None:
+            self._finish(report)
+
+    def _refusal(self) -> DrainReport | None:
+        """Report at once where this body must not be read at all."""
+        drain = self.drain
+        now = time.monotonic()
+        if drain.policy is None or drain.policy.max_bytes == 0:
+            return None  # the engine says so
+        if drain.framing.kind is BodyKind.CHUNKED and not self._environ.get(
+            "wsgi.input_terminated"
+        ):
+            return drain.stop(Outcome.UNFRAMED, now, "the server does not end chunked bodies")
+        if drain.framing.expects_continue and drain.untouched:
+            return drain.stop(Outcome.EXPECT_PENDING, now)
+        return None
+
+    def _read_away(self, step: Read, keep: ReadAhead | None) -> DrainReport | None:
+        """Read until the drain ends; return None if it only pauses for the application."""
+        drain = self.drain
+        descriptor = self.server.connection(self._environ)
+        deadline = time.monotonic() + step.wait_seconds
+        with contextlib.ExitStack() as stack:
+            watch: Watch | None = None
+            if descriptor is not None:
+                try:
+                    watch = stack.enter_context(watching(descriptor, deadline))
+                except OSError as exc:
+                    # Without a descriptor there is no deadline, and without that no bound.
+                    return drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+            while True:
+                if keep is not None and descriptor is not None and self._quiet(descriptor):
+                    drain.pause(time.monotonic())
+                    return None
+                next_step = self._read_once(step, watch, keep)
+                if isinstance(next_step, DrainReport):
+                    if watch is not None and next_step.outcome is not Outcome.COMPLETE:
+                        # The server must not go on where the bounds said to stop.
+                        watch.shut()
+                    return next_step
+                step = next_step
+                if watch is not None:
+                    watch.deadline = time.monotonic() + step.wait_seconds
+
+    def _read_once(
+        self, step: Read, watch: Watch | None, keep: ReadAhead | None
+    ) -> Read | DrainReport:
+        drain = self.drain
+        remaining = drain.remaining_bytes
+        error: Exception | None = None
+        data = b""
+        try:
+            data = self._stream.read(step.max_bytes)
+        except Exception as exc:
+            error = exc
+        now = time.monotonic()
+        nbytes = len(data)
+        if keep is not None:
+            keep.add(data)
+        if watch is not None and watch.fired and nbytes != remaining:
+            next_step = drain.waited(now, nbytes)
+            if isinstance(next_step, Read):  # clocks are exact to a tick
+                return drain.stop(Outcome.IDLE, now)
+            return next_step
+        if isinstance(error, TimeoutError):
+            # The server's own time limit for its socket was shorter (cheroot: 10 s).
+            return drain.stop(Outcome.IDLE, now, str(error))
+        if isinstance(error, OSError):
+            return drain.stop(Outcome.DISCONNECTED, now, str(error))
+        if error is not None:
+            # The server found the body malformed; it knows not to use the connection again.
+            return drain.stop(Outcome.ERROR, now, f"{type(error).__name__}: {error}")
+        if nbytes == 0:
+            if remaining is None:
+                return _as_report(drain.received(0, more=False, now=now))
+            return drain.disconnected(now)
+        return drain.received(nbytes, more=nbytes != remaining, now=now)
+
+    def _quiet(self, descriptor: int) -> bool:
+        """Tell whether the client has stopped sending, by a look at its connection."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            self._is_quiet = not selector.select(0 if self._is_quiet else _QUIET_SECONDS)
+        return self._is_quiet
+
+    def _finish(self, report: DrainReport) -> None:
+        if report.outcome is not Outcome.COMPLETE:
+            self.server.refuse_reuse(self._start_response)
+        publish(report, self._on_report, time.monotonic())
+
+
+def has_body(environ: Environ) -> bool:
+    """Tell from the headers whether a request may have a body."""
+    length = environ.get("CONTENT_LENGTH")
+    return (
+        (bool(length) and length != "0")
+        or "HTTP_TRANSFER_ENCODING" in environ
+        # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
+        or environ.get("SERVER_PROTOCOL", "")[:6] in ("HTTP/2", "HTTP/3")
+    )
+
+
+class _Response(Iterator[bytes]):
+    """The response on its way to the server, with the discarding behind it.
+
+    An object and not a generator: granian reads the status before it asks for the first item.
+    """
+
+    __slots__ = ("_ahead", "_exchange", "_is_closed", "_is_done", "_items", "_result")
+
+    def __init__(self, exchange: Exchange, result: Iterable[bytes]) -> None:
+        self._exchange = exchange
+        self._result = result
+        self._items: Iterator[bytes] | None = None
+        self._ahead: list[bytes] = []
+        self._is_done = isinstance(result, (list, tuple))
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._ahead:
+            item = self._ahead.pop()
+        elif (taken := self._take()) is None:
+            self._exchange.release_start()
+            if self._exchange.server.discards_before_close:
+                # With a deadline, and before the server does the same without one.
+                self._exchange.discard()
+            raise StopIteration
+        else:
+            item = taken
+        exchange = self._exchange
+        if exchange.body_read:
+            exchange.release_start()
+            return item
+        if not self._is_done and exchange.must_look_ahead(len(item)):
+            behind = self._take()
+            while behind is not None and not behind:
+                behind = self._take()
+            if behind is None:
+                self._is_done = True
+            else:
+                self._ahead.append(behind)
+        exchange.release_start()
+        exchange.make_room(len(item), is_done=self._is_done)
+        return item
+
+    def _take(self) -> bytes | None:
+        """Return the application's next item, or None behind the last."""
+        try:
+            if self._items is None:
+                self._items = iter(self._result)
+            return next(self._items, None)
+        except Exception:
+            self._exchange.discard()
+            raise
+
+    def close(self) -> None:
+        """Close the application's iterable, once, and discard the body behind the response."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            # First, so that what the application holds (a database connection) is not held for
+            # as long as the client uploads.
+            close = getattr(self._result, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._exchange.discard()
+
+
+def _status_code(status: str) -> int | None:
+    digits = status[:3]
+    return int(digits) if digits.isascii() and digits.isdigit() else None
+
+
+def _content_length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value) if value.isascii() and value.isdigit() else None
+    return None
+
+
+def _as_report(step: Read | DrainReport) -> DrainReport:
+    assert isinstance(step, DrainReport)  # a body that has ended ends its drain
+    return step
