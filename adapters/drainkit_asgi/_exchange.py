@@ -1,0 +1,515 @@
+"""One request, its body and its response: when the body is discarded, and in which order.
+
+The order belongs to the server (`_servers.py`); `docs/explanation/when-and-how-long` says why.
+Whatever the order:
+
+1. No message is received before the response has started when the client waits for an
+   invitation: the first ``receive()`` would be one.
+2. What a client must have read before it can go on is sent while the body is being discarded,
+   not before: a strict client does not read while it writes.
+3. The application's ``receive()`` is ``http.disconnect`` only when the drain has ended: earlier,
+   Starlette would cancel the response, and with it the drain.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+
+from drainkit import (
+    Drain,
+    DrainControl,
+    DrainReport,
+    OnReport,
+    Outcome,
+    Read,
+    Step,
+    publish,
+)
+
+from ._inbox import Inbox
+from ._servers import Order, Server
+from ._types import ASGIApplication, Message, Receive, Scope, Send
+
+# What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
+# from 16 KiB and 128 KiB), so that sending it never blocks.
+RESPONSE_BUFFER_BYTES = 65_536
+
+# An empty message with more_body true is no progress; CVE-2024-30251 (aiohttp) shows what a
+# loop over them costs.
+_EMPTY_MESSAGE_PAUSE_SECONDS = 0.01
+
+# RFC 9110 section 6.4.1: responses with these statuses have no content.
+_STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
+
+_DISCONNECT = "http.disconnect"
+
+
+class LateReadError(OSError):
+    """The application received a body after drainkit had to discard it."""
+
+
+class Exchange:
+    """One HTTP request with a body, and its response."""
+
+    __slots__ = (
+        "_ahead",
+        "_ahead_bytes",
+        "_closed",
+        "_control",
+        "_full",
+        "_inbox",
+        "_is_closing",
+        "_is_complete",
+        "_is_started",
+        "_largest_bytes",
+        "_lost_bytes",
+        "_method",
+        "_on_report",
+        "_order",
+        "_passed_bytes",
+        "_receive",
+        "_response_length",
+        "_scope",
+        "_send",
+        "_server",
+        "_start",
+        "_trailers",
+        "drain",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        drain: Drain,
+        control: DrainControl,
+        server: Server,
+        on_report: OnReport | None,
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self.drain = drain
+        self._control = control
+        self._server = server
+        self._on_report = on_report
+        self._order = server.order.get(scope.get("http_version", "1.1")[:1], Order.DISCARD_FIRST)
+        self._inbox = Inbox(receive)
+        # Messages read ahead for an application that may read late.
+        self._ahead: deque[Message] = deque()
+        self._ahead_bytes = 0
+        self._largest_bytes = 0
+        self._lost_bytes = 0
+        # The response so far.
+        self._start: Message | None = None
+        self._full: Message | None = None
+        self._is_started = False
+        self._is_complete = False
+        self._trailers = False
+        self._response_length: int | None = None
+        self._passed_bytes = 0
+        # Set when the application has answered and may not receive any more.
+        self._is_closing = False
+        self._closed = anyio.Event()
+
+    async def run(self, app: ASGIApplication) -> None:
+        """Call the application, and see to its request's body."""
+        try:
+            await app(self._scope, self.receive, self.send)
+            if not self._is_complete and not self._settled:
+                # The server answers for it, with 500 or by closing the connection.
+                await self._discard_alone()
+        except Exception:
+            # The server's own 500 must arrive, too.
+            await self._discard_alone()
+            raise
+        finally:
+            if self.drain.under_way:
+                self._finish(self.drain.stop(Outcome.ERROR, anyio.current_time(), "cancelled"))
+            self._inbox.close()
+
+    @property
+    def _settled(self) -> bool:
+        """Whether the body needs nothing more: it has been read, or its drain has ended."""
+        return self.drain.finished or self.drain.report is not None
+
+    # --- what the application receives ---------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """The application's ``receive``."""
+        if self._ahead:
+            message = self._ahead.popleft()
+            nbytes = len(message["body"])
+            self._ahead_bytes -= nbytes
+            self.drain.late_read(nbytes)
+            return message
+        if self._lost_bytes:
+            raise LateReadError(
+                f"drainkit discarded {self._lost_bytes} bytes of this request's body, because it "
+                f"was received only after the response had begun, and no more than "
+                f"late_read_bytes are kept; receive the body before responding, or raise "
+                f"DrainPolicy.late_read_bytes"
+            )
+        if self._is_closing:
+            await self._closed.wait()
+            return {"type": _DISCONNECT}
+        if self.drain.finished:
+            return await self._receive()
+        message = await self._inbox.take()
+        if message["type"] == "http.request":
+            self.drain.app_read(
+                len(message.get("body", b"")), more=bool(message.get("more_body", False))
+            )
+        return message
+
+    # --- what the application sends ------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """The application's ``send``."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            await self._send_body(message)
+        elif kind == "http.response.start" and not self._is_started and self._start is None:
+            self._take_start(message)
+            if self._settled:
+                await self._release_start()
+        elif kind == "http.response.pathsend" and not self._settled:
+            # The server sends a file and ends the response with it, as wsgi.file_wrapper does.
+            await self._discard_first()
+            await self._release_start()
+            await self._send_last(message)
+        elif kind == "http.response.trailers" and not message.get("more_trailers", False):
+            await self._release_start()
+            await self._end_with(message)
+        else:
+            await self._release_start()
+            await self._send(message)
+
+    def _take_start(self, message: Message) -> None:
+        """Keep the start until the first of the body tells what headers it needs."""
+        self._start = message
+        self.drain.status = message.get("status")
+        self._trailers = bool(message.get("trailers", False))
+        for name, value in message.get("headers", ()):
+            if name.lower() == b"content-length" and value.isdigit():
+                self._response_length = int(value)
+
+    async def _send_body(self, message: Message) -> None:
+        is_last = not message.get("more_body", False)
+        nbytes = len(message.get("body", b""))
+        if self._settled and self._full is None:
+            await self._release_start()
+            await (
+                self._send_last(message) if is_last and not self._trailers else self._send(message)
+            )
+            return
+        if self._full is not None:
+            message = _joined(self._full, message)
+            self._full = None
+        total = self._passed_bytes + nbytes
+        if is_last and not self._trailers:
+            if self._start is not None and self._passed_bytes == 0:
+                self._set_length(len(message.get("body", b"")))
+            await self._end_with(message)
+        elif self._order is Order.END_FIRST and total == self._response_length:
+            # The server ends the response here by itself; let it be the last message.
+            self._full = message
+        else:
+            await self._release_start()
+            if total > RESPONSE_BUFFER_BYTES and not self._settled:
+                await self._send_while(message, self._read_ahead)
+            else:
+                await self._send(message)
+        self._passed_bytes = total
+
+    async def _end_with(self, last: Message) -> None:
+        """Send the response's last message and discard the body, in the server's order."""
+        if self._settled:
+            await self._send_last(last)
+            return
+        self._is_closing = True
+        self._forget_ahead()
+        if self._order is Order.DISCARD_FIRST and not self._awaits_invitation:
+            await self._discard_first()
+            await self._release_start()
+            await self._send_last(last)
+            return
+        step = self._begin()
+        await self._release_start()
+        if isinstance(step, DrainReport):
+            await self._send_last(last)
+            return
+        discard = self._discarding(step)
+        if self._order is Order.HOLD_END and last["type"] == "http.response.body":
+            if last.get("body", b"") or self._passed_bytes == 0:
+                await self._send_while({**last, "more_body": True}, discard, to_its_end=True)
+            else:
+                await discard()
+            last = {"type": "http.response.body", "body": b"", "more_body": False}
+            if self._has_been_left:
+                # hypercorn ends its queue of messages with one that finds no room if it is full.
+                await self._send_while(last, self._swallow, is_last=True)
+            else:
+                await self._send_last(last)
+        elif self._order is Order.HOLD_END:
+            await discard()
+            await self._send_last(last)
+        else:
+            await self._send_while(last, discard, to_its_end=True, is_last=True)
+        if self._has_been_left:
+            self._server.close(self._receive)
+
+    @property
+    def _has_been_left(self) -> bool:
+        """Whether the drain ended before the body did."""
+        report = self.drain.report
+        return report is not None and report.outcome is not Outcome.COMPLETE
+
+    async def _send_last(self, message: Message) -> None:
+        self._is_complete = True
+        try:
+            await self._send(message)
+        finally:
+            self._closed.set()
+
+    async def _send_while(
+        self,
+        message: Message,
+        receiving: Callable[[], Coroutine[Any, Any, None]],
+        *,
+        to_its_end: bool = False,
+        is_last: bool = False,
+    ) -> None:
+        """Send a message while *receiving* takes the body off the connection.
+
+        Args:
+            message: The message.
+            receiving: Raises no Exception.
+            to_its_end: Wait for *receiving* too; otherwise it is cancelled when *message* is sent.
+            is_last: Whether the response ends with this message.
+        """
+        error: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receiving)
+            try:
+                await (self._send_last(message) if is_last else self._send(message))
+            except Exception as exc:
+                # Not through the task group, which would wrap it.
+                error = exc
+            if error is not None or not to_its_end:
+                tasks.cancel_scope.cancel()
+        if error is not None:
+            if self.drain.under_way:
+                self._finish(
+                    self.drain.stop(Outcome.DISCONNECTED, anyio.current_time(), str(error))
+                )
+            raise error
+
+    # --- the response's headers ----------------------------------------------------------------
+
+    def _set_length(self, nbytes: int) -> None:
+        """Let the client see the end of a whole response before the connection shows it."""
+        start = self._start
+        assert start is not None
+        status = start.get("status", 0)
+        if (
+            self._response_length is None
+            and status >= 200
+            and status not in _STATUSES_WITHOUT_CONTENT
+            and self._scope.get("method") != "HEAD"
+            and not _has_header(start, b"transfer-encoding")
+        ):
+            self._response_length = nbytes
+            self._add_header(b"content-length", b"%d" % nbytes)
+
+    async def _release_start(self) -> None:
+        if self._start is None:
+            return
+        if self._will_be_left and not _has_header(self._start, b"connection"):
+            self._add_header(b"connection", b"close")
+        start, self._start = self._start, None
+        self._is_started = True
+        await self._send(start)
+
+    @property
+    def _will_be_left(self) -> bool:
+        """Whether it is known that the body will not be read to its end."""
+        if self._scope.get("http_version", "1.1")[:1] != "1":
+            return False  # RFC 9113 section 8.2.2: no connection-specific header fields
+        drain = self.drain
+        if drain.report is not None:
+            return drain.report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED)
+        if drain.finished or self._control.policy is None:
+            return False
+        return drain.untouched and (drain.doomed or self._awaits_invitation)
+
+    def _add_header(self, name: bytes, value: bytes) -> None:
+        assert self._start is not None
+        self._start = {
+            **self._start,
+            "headers": [*self._start.get("headers", ()), (name, value)],
+        }
+
+    # --- the body ------------------------------------------------------------------------------
+
+    @property
+    def _awaits_invitation(self) -> bool:
+        return self.drain.framing.expects_continue and self.drain.untouched
+
+    def _begin(self) -> Step:
+        self.drain.policy = self._control.policy
+        now = anyio.current_time()
+        if (
+            self._order is Order.DISCARD_FIRST
+            and self._awaits_invitation
+            and self.drain.policy is not None
+        ):
+            # Whether this server would invite the body even now is not known.
+            step: Step = self.drain.stop(Outcome.EXPECT_PENDING, now)
+        else:
+            step = self.drain.begin(now)
+        if isinstance(step, DrainReport):
+            self._finish(step)
+        return step
+
+    async def _discard_first(self) -> None:
+        """Discard before (more of) the response is sent."""
+        step = self._begin()
+        if isinstance(step, Read):
+            await self._discard(step)
+
+    async def _discard_alone(self) -> None:
+        """Discard for a response that is not ours to order: the server's own."""
+        if not self._settled and not self._is_closing and not self._awaits_invitation:
+            self._is_closing = True
+            self._forget_ahead()
+            try:
+                await self._discard_first()
+            finally:
+                self._closed.set()
+
+    def _discarding(self, step: Read) -> Callable[[], Coroutine[Any, Any, None]]:
+        async def discard() -> None:
+            await self._discard(step)
+
+        return discard
+
+    async def _discard(self, step: Step) -> None:
+        """Discard until the drain ends, and report it. Raises no Exception."""
+        drain = self.drain
+        while isinstance(step, Read):
+            started = anyio.current_time()
+            with anyio.CancelScope(deadline=started + step.wait_seconds) as waiting:
+                while isinstance(step, Read):
+                    step = await self._discard_one()
+                    if isinstance(step, Read):
+                        waiting.deadline = anyio.current_time() + step.wait_seconds
+            if waiting.cancelled_caught:
+                step = drain.waited(anyio.current_time())
+        self._finish(step)
+
+    async def _discard_one(self) -> Step:
+        drain = self.drain
+        try:
+            message = await self._inbox.take()
+        except Exception as exc:
+            return drain.stop(Outcome.ERROR, anyio.current_time(), f"{type(exc).__name__}: {exc}")
+        now = anyio.current_time()
+        if message["type"] != "http.request":
+            return drain.disconnected(now)
+        nbytes = len(message.get("body", b""))
+        more = bool(message.get("more_body", False))
+        if more and not nbytes:
+            await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
+            now = anyio.current_time()
+        return drain.received(nbytes, more, now)
+
+    async def _read_ahead(self) -> None:
+        """Take the body off the connection, and keep some of it; until cancelled or full."""
+        policy = self._control.policy
+        drain = self.drain
+        if policy is None or self._awaits_invitation or self._is_full(policy.late_read_bytes):
+            return
+        step = self._begin()
+        try:
+            while isinstance(step, Read):
+                message = None
+                with anyio.move_on_after(step.wait_seconds):
+                    message = await self._inbox.take_or_leave()
+                now = anyio.current_time()
+                if message is None:
+                    step = drain.waited(now)
+                elif message["type"] != "http.request":
+                    step = drain.disconnected(now)
+                else:
+                    body = message.get("body", b"")
+                    more = bool(message.get("more_body", False))
+                    self._keep(body, more, policy.late_read_bytes)
+                    step = drain.received(len(body), more, now)
+                    if more and not body:
+                        await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
+                    if isinstance(step, Read) and self._is_full(policy.late_read_bytes):
+                        return
+            self._finish(step)
+        except Exception as exc:
+            now = anyio.current_time()
+            self._finish(drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"))
+        finally:
+            if drain.under_way:
+                drain.pause(anyio.current_time())
+
+    def _is_full(self, limit_bytes: int) -> bool:
+        """Whether to read no further: the application has begun to read and will want the rest."""
+        return not self.drain.untouched and self._ahead_bytes + self._largest_bytes > limit_bytes
+
+    def _keep(self, body: bytes, more: bool, limit_bytes: int) -> None:
+        """Keep what fits, in order; nothing is kept behind a gap.
+
+        An application that has begun to read loses nothing: `_is_full` stopped in time, unless
+        this message is larger than every one before.
+        """
+        fits = 0 if self._lost_bytes else limit_bytes - self._ahead_bytes
+        self._largest_bytes = max(self._largest_bytes, len(body))
+        if len(body) <= fits or not (self.drain.untouched or self._lost_bytes):
+            self._ahead.append({"type": "http.request", "body": body, "more_body": more})
+            self._ahead_bytes += len(body)
+            return
+        if fits > 0:
+            self._ahead.append({"type": "http.request", "body": body[:fits], "more_body": True})
+            self._ahead_bytes += fits
+        self._lost_bytes += len(body) - max(0, fits)
+
+    def _forget_ahead(self) -> None:
+        self._ahead.clear()
+        self._ahead_bytes = 0
+
+    async def _swallow(self) -> None:
+        """Make room in the server's queue while it sends the last message; until cancelled."""
+        while True:
+            try:
+                message = await self._inbox.take()
+            except Exception:
+                return
+            if message["type"] != "http.request":
+                return
+            if not message.get("body", b""):
+                await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
+
+    def _finish(self, step: Step) -> None:
+        assert isinstance(step, DrainReport)
+        publish(step, self._on_report, anyio.current_time())
+
+
+def _has_header(message: Message, name: bytes) -> bool:
+    return any(other.lower() == name for other, _ in message.get("headers", ()))
+
+
+def _joined(first: Message, second: Message) -> Message:
+    """Return two body messages as one."""
+    return {**second, "body": bytes(first.get("body", b"")) + bytes(second.get("body", b""))}

@@ -1,0 +1,107 @@
+"""The middleware: configuration only. What belongs to one request is its `Exchange`."""
+
+from __future__ import annotations
+
+from drainkit import CONTROL_KEY, Drain, DrainControl, DrainPolicy, OnReport, framing
+
+from ._exchange import Exchange
+from ._servers import server_of
+from ._types import ASGIApplication, Receive, Scope, Send
+
+_DEFAULT_POLICY = DrainPolicy()
+
+
+class DrainMiddleware:
+    """Delivers an ASGI application's answers although it leaves bodies unread.
+
+    Wrap it around everything else, so that it sees every response::
+
+        app = DrainMiddleware(app)
+
+    Messages other than HTTP pass through; so does every request without a body. Works under
+    asyncio and trio.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApplication,
+        policy: DrainPolicy = _DEFAULT_POLICY,
+        *,
+        on_report: OnReport | None = None,
+    ) -> None:
+        """Wrap an application.
+
+        Args:
+            app: The ASGI application.
+            policy: The bounds of every drain; an application may set others for one request
+                through the `drainkit.DrainControl` under ``"drainkit.control"`` in the scope.
+            on_report: Called with the `drainkit.DrainReport` of each body that was left unread.
+                ``None`` calls nobody; the logger ``drainkit`` is told in any case.
+
+        Raises:
+            TypeError: *app* or *on_report* cannot be called, or *policy* is no DrainPolicy.
+        """
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI application (a callable); got {app!r}")
+        if not isinstance(policy, DrainPolicy):
+            raise TypeError(f"policy must be a DrainPolicy; got {policy!r}")
+        if on_report is not None and not callable(on_report):
+            raise TypeError(f"on_report must be a callable or None; got {on_report!r}")
+        self.app = app
+        self.policy = policy
+        self.on_report = on_report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application, and see to its request's body."""
+        if scope["type"] != "http" or CONTROL_KEY in scope:
+            await self.app(scope, receive, send)
+            return
+        length: bytes | None = None
+        encoding: bytes | None = None
+        expect: bytes | None = None
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                length = value if length is None else length + b"," + value
+            elif name == b"transfer-encoding":
+                encoding = value if encoding is None else encoding + b"," + value
+            elif name == b"expect":
+                expect = value
+        http_version: str = scope.get("http_version", "1.1")
+        # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
+        if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
+            await self.app(scope, receive, send)
+            return
+        server = server_of(receive, send)
+        if server.buffers_body:
+            await self.app(scope, receive, send)
+            return
+        control = DrainControl(self.policy)
+        scope[CONTROL_KEY] = control
+        drain = Drain(
+            self.policy,
+            framing(
+                http_version=http_version,
+                content_length=_text(length),
+                transfer_encoding=_text(encoding),
+                # Where the invitation goes out by itself, the body comes like any other.
+                expect=None if server.invites_eagerly else _text(expect),
+            ),
+            protocol=f"HTTP/{http_version}",
+            server=server.name,
+            method=scope.get("method", ""),
+            path=scope.get("path", ""),
+        )
+        exchange = Exchange(
+            scope,
+            receive,
+            send,
+            drain=drain,
+            control=control,
+            server=server,
+            on_report=self.on_report,
+        )
+        await exchange.run(self.app)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
