@@ -1,0 +1,16 @@
+"""Raw-socket HTTP/1.1 clients that show what an early response does to an upload.
+
+Three ways of uploading, each the extreme of what real clients do:
+
+- ``strict`` writes the whole request and only then reads, as browsers and ``http.client`` do. Any
+  error while it writes loses the response.
+- ``eager`` reads while it writes, as curl, undici and aiohttp do.
+- ``slow`` sends a byte now and then, or nothing, and tells when the server closed the connection.
+
+Each returns an ``Answer``. Standard library only; nothing of drainkit is imported.
+"""
+
+from drainkit_clients._connection import Connection, eager, slow, strict
+from drainkit_clients._values import Answer, Ended, Rest, Upload
+
+__all__ = ["Answer", "Connection", "Ended", "Rest", "Upload", "eager", "slow", "strict"]

@@ -1,0 +1,529 @@
+"""The clients themselves, over one connection each.
+
+Rules of this file: every wait ends at the exchange's deadline; a failure of the network is a value
+(``Answer.error``), never an exception out of an exchange.
+"""
+
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from drainkit_clients._response import ResponseError, ResponseParser
+from drainkit_clients._values import Answer, Ended, Frame, Rest, Upload
+
+Address = tuple[str, int]
+
+_RECV_BYTES = 262144
+# What curl waits for "100 Continue" before it sends the body anyway.
+_EXPECT_WAIT_SECONDS = 1.0
+# TLS reports "try again" as its own errors.
+_AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class _Exchange:
+    """One request and its response while they are under way."""
+
+    def __init__(self, upload: Upload, timeout_seconds: float, early: bytes) -> None:
+        self.start = time.monotonic()
+        self.deadline = self.start + timeout_seconds
+        self.parser = ResponseParser(upload.method, early)
+        self.sent = 0
+        self.first_byte_seconds: float | None = None
+        self.sent_at_first_byte: int | None = None
+        self.error: str | None = None
+        self.ended: Ended = "open"
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.start
+
+    def left(self, at_most: float | None = None) -> float:
+        """Return the seconds to the deadline, never quite 0 since that would mean non-blocking."""
+        left = max(self.deadline - time.monotonic(), 0.001)
+        return left if at_most is None else min(left, max(at_most, 0.001))
+
+    def expired(self) -> bool:
+        return time.monotonic() >= self.deadline
+
+    def took(self, data: bytes) -> None:
+        """Take what ``recv`` returned; b"" is the end of the connection."""
+        if not data:
+            self.ended = "fin"
+            self.parser.eof()
+            return
+        try:
+            self.parser.feed(data)
+        except ResponseError as error:
+            self.error = self.error or f"bad response: {error}"
+        if self.parser.started and self.first_byte_seconds is None:
+            self.first_byte_seconds = self.elapsed
+            self.sent_at_first_byte = self.sent
+
+    def failed(self, error: OSError, doing: str) -> None:
+        """Note an error of the connection; the first one counts."""
+        self.ended = "timeout" if isinstance(error, TimeoutError) else "reset"
+        self.error = self.error or f"{type(error).__name__} while {doing} after {self.sent} bytes"
+
+    def answer(self) -> Answer:
+        parser = self.parser
+        error = self.error
+        if error is None and not parser.complete:
+            what = {"fin": "connection closed", "timeout": "timed out"}.get(self.ended, "stopped")
+            have = (
+                f"{len(parser.body)} bytes of the response's body"
+                if parser.status
+                else "a response"
+            )
+            error = f"{what} after {have}" if parser.status else f"{what} before {have}"
+        return Answer(
+            status=parser.status,
+            headers=tuple(parser.headers),
+            body=bytes(parser.body),
+            complete=parser.complete,
+            sent_bytes=self.sent,
+            error=error,
+            first_byte_seconds=self.first_byte_seconds,
+            sent_at_first_byte_bytes=self.sent_at_first_byte,
+            seconds=self.elapsed,
+            ended=self.ended,
+        )
+
+
+class Connection:
+    """A connection that outlives one request; a context manager that closes it."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        connect_timeout_seconds: float = 5.0,
+    ) -> None:
+        """Connect.
+
+        Args:
+            address: Host and port.
+            ssl_context: Speak TLS with this context, plain TCP when None.
+            connect_timeout_seconds: The longest wait for the connection (and for the TLS
+                handshake).
+
+        Raises:
+            OSError: If there is nobody to talk to.
+        """
+        self._host = f"{address[0]}:{address[1]}"
+        self._early = b""
+        plain = socket.create_connection(address, timeout=connect_timeout_seconds)
+        try:
+            # A slow client's single bytes must leave at once.
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = (
+                plain
+                if ssl_context is None
+                else ssl_context.wrap_socket(plain, server_hostname=address[0])
+            )
+        except BaseException:
+            plain.close()
+            raise
+
+    def __enter__(self) -> "Connection":
+        """Return the connection itself."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def strict(self, upload: Upload, *, timeout_seconds: float = 20.0) -> Answer:
+        """Write the whole request, and only then read.
+
+        Args:
+            upload: What to send.
+            timeout_seconds: The longest that the exchange may take.
+
+        Returns:
+            The answer; any error while sending is a loss, whatever had arrived by then.
+        """
+        exchange = self._begin(upload, timeout_seconds)
+        if not self._write(exchange, Frame(upload.head(self._host), 0, 0)):
+            return exchange.answer()
+        if upload.expect_continue and self._refused(exchange):
+            return self._finish(exchange)
+        if upload.pause_seconds:
+            time.sleep(exchange.left(upload.pause_seconds))
+        for frame in upload.frames():
+            if not self._write(exchange, frame):
+                return exchange.answer()
+            if upload.piece_pause_seconds:
+                time.sleep(exchange.left(upload.piece_pause_seconds))
+        while not self._read_is_over(exchange):
+            self._read(exchange, exchange.left())
+        return self._finish(exchange)
+
+    def eager(
+        self,
+        upload: Upload,
+        *,
+        timeout_seconds: float = 20.0,
+        stop_on_error_status: bool = True,
+    ) -> Answer:
+        """Read while writing.
+
+        Args:
+            upload: What to send.
+            timeout_seconds: The longest that the exchange may take.
+            stop_on_error_status: Stop sending once a final status of 400 or more is here, as curl
+                does; the end of the response is waited for all the same.
+
+        Returns:
+            The answer; a send that fails is an error only if the response did not arrive whole.
+        """
+        exchange = self._begin(upload, timeout_seconds)
+        self._socket.setblocking(False)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_READ)
+            self._eager(exchange, upload, selector, stop_on_error_status)
+        if exchange.parser.complete:
+            exchange.error = None
+        return self._finish(exchange)
+
+    def slow(
+        self,
+        upload: Upload,
+        *,
+        interval_seconds: float | None,
+        timeout_seconds: float,
+        first_bytes: int = 0,
+    ) -> Answer:
+        """Send the headers, then hardly anything, until the server closes the connection.
+
+        Args:
+            upload: What to send; its end is never sent.
+            interval_seconds: The wait before each further body byte; None sends no more.
+            timeout_seconds: When to give up, which makes ``Answer.ended`` "timeout".
+            first_bytes: The body bytes sent at once after the headers.
+
+        Returns:
+            The answer; ``seconds`` and ``ended`` tell when and how the server closed.
+        """
+        exchange = self._begin(upload, timeout_seconds)
+        opening = [Frame(upload.head(self._host), 0, 0)]
+        if first_bytes:
+            opening.append(upload.frame(upload.slice(0, first_bytes)))
+        if not all(self._write(exchange, frame) for frame in opening):
+            return exchange.answer()
+        due = time.monotonic() + (interval_seconds or 0.0)
+        while exchange.ended == "open":
+            if exchange.expired():
+                exchange.ended = "timeout"
+                break
+            self._read(
+                exchange,
+                exchange.left(None if interval_seconds is None else due - time.monotonic()),
+                patient=True,
+            )
+            # The last byte is kept back: a complete body would end the test.
+            last = exchange.sent >= upload.size_bytes - 1
+            if interval_seconds is not None and time.monotonic() >= due and not last:
+                due += interval_seconds
+                if exchange.ended == "open":
+                    self._write(exchange, upload.frame(upload.slice(exchange.sent, 1)))
+        if exchange.parser.complete:
+            exchange.error = None
+        return self._finish(exchange)
+
+    def rest(self, *, timeout_seconds: float) -> Rest:
+        """Read what still comes, until the server closes.
+
+        Args:
+            timeout_seconds: When to stop looking.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        data = bytearray(self._early)
+        self._early = b""
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                piece = self._socket.recv(_RECV_BYTES)
+            except TimeoutError:
+                break
+            except OSError:
+                return Rest(bytes(data), "reset")
+            if not piece:
+                return Rest(bytes(data), "fin")
+            data += piece
+        return Rest(bytes(data), "timeout")
+
+    def _begin(self, upload: Upload, timeout_seconds: float) -> _Exchange:
+        early, self._early = self._early, b""
+        return _Exchange(upload, timeout_seconds, early)
+
+    def _finish(self, exchange: _Exchange) -> Answer:
+        # What lies behind a complete response belongs to the next one.
+        self._early = exchange.parser.excess
+        return exchange.answer()
+
+    def _refused(self, exchange: _Exchange) -> bool:
+        """Wait for "100 Continue"; True if a final response came instead."""
+        until = min(time.monotonic() + _EXPECT_WAIT_SECONDS, exchange.deadline)
+        while not exchange.parser.interim and exchange.ended == "open" and not exchange.error:
+            if (left := until - time.monotonic()) <= 0:
+                return False
+            self._read(exchange, left, patient=True)
+            if exchange.parser.status is not None:
+                while not self._read_is_over(exchange):
+                    self._read(exchange, exchange.left())
+                return True
+        return not exchange.parser.interim
+
+    @staticmethod
+    def _read_is_over(exchange: _Exchange) -> bool:
+        return exchange.parser.complete or exchange.ended != "open" or exchange.error is not None
+
+    def _write(self, exchange: _Exchange, frame: Frame) -> bool:
+        """Send a whole frame in blocking fashion; False when that failed."""
+        view = memoryview(frame.wire)
+        before = exchange.sent
+        done = 0
+        while done < len(view):
+            self._socket.settimeout(exchange.left())
+            try:
+                if exchange.expired():
+                    raise TimeoutError
+                done += self._socket.send(view[done:])
+            except OSError as error:
+                exchange.failed(error, "sending")
+                return False
+            exchange.sent = before + frame.body_bytes_in(done)
+        return True
+
+    def _read(self, exchange: _Exchange, wait_seconds: float, *, patient: bool = False) -> None:
+        """Wait for bytes once; none is a failure unless the (patient) caller watches the clock."""
+        self._socket.settimeout(wait_seconds)
+        try:
+            # A response that never stops coming ends here.
+            if not patient and exchange.expired():
+                raise TimeoutError
+            exchange.took(self._socket.recv(_RECV_BYTES))
+        except TimeoutError as error:
+            if not patient:
+                exchange.failed(error, "reading")
+        except OSError as error:
+            exchange.failed(error, "reading")
+
+    def _eager(
+        self,
+        exchange: _Exchange,
+        upload: Upload,
+        selector: selectors.BaseSelector,
+        stop_on_error_status: bool,
+    ) -> None:
+        writer = _Writer(self._socket, exchange, upload, self._host)
+        while exchange.ended == "open":
+            status = exchange.parser.status
+            if stop_on_error_status and status is not None and status >= 400:
+                writer.done = True
+            if exchange.parser.complete and writer.done:
+                return
+            if exchange.expired():
+                exchange.failed(TimeoutError(), "sending" if not writer.done else "reading")
+                return
+            wait = writer.wait_seconds(time.monotonic())
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if wait == 0 else 0)
+            selector.modify(self._socket, events)
+            for _, ready in selector.select(exchange.left(wait or None)):
+                if ready & selectors.EVENT_READ:
+                    self._read_available(exchange)
+                if ready & selectors.EVENT_WRITE and exchange.ended == "open":
+                    writer.send()
+
+    def _read_available(self, exchange: _Exchange) -> None:
+        # TLS may hold decrypted bytes that no selector sees: read until there are none.
+        while exchange.ended == "open":
+            try:
+                exchange.took(self._socket.recv(_RECV_BYTES))
+            except _AGAIN:
+                return
+            except OSError as error:
+                exchange.failed(error, "reading")
+            if not isinstance(self._socket, ssl.SSLSocket):
+                return
+
+
+class _Writer:
+    """The sending half of an eager exchange."""
+
+    def __init__(
+        self, connection: socket.socket, exchange: _Exchange, upload: Upload, host: str
+    ) -> None:
+        self.done = False
+        self._socket = connection
+        self._exchange = exchange
+        self._upload = upload
+        self._frames: Iterator[Frame] = iter(upload.frames())
+        self._frame = Frame(upload.head(host), 0, 0)
+        self._offset = 0
+        self._before = 0
+        self._resume_at: float | None = None
+        self._in_head = True
+
+    def wait_seconds(self, now: float) -> float | None:
+        """Return 0 to send now, the seconds to wait before that, or None when all is sent."""
+        if self.done:
+            return None
+        if self._resume_at is None:
+            return 0
+        if self._upload.expect_continue and self._exchange.parser.interim:
+            self._resume_at = None
+            return 0
+        left = self._resume_at - now
+        if left <= 0:
+            self._resume_at = None
+            return 0
+        return left
+
+    def send(self) -> None:
+        """Send what the kernel takes of the current frame."""
+        try:
+            self._offset += self._socket.send(memoryview(self._frame.wire)[self._offset :])
+        except _AGAIN:
+            return
+        except OSError as error:
+            # The response may be here already: a reset does not take it from a client that reads.
+            self._exchange.failed(error, "sending")
+            self._exchange.ended = "open"
+            self.done = True
+            return
+        self._exchange.sent = self._before + self._frame.body_bytes_in(self._offset)
+        if self._offset < len(self._frame.wire):
+            return
+        if self._in_head:
+            self._in_head = False
+            pause = self._upload.pause_seconds
+            pause = max(pause, _EXPECT_WAIT_SECONDS) if self._upload.expect_continue else pause
+            self._resume_at = time.monotonic() + pause if pause else None
+        self._offset = 0
+        self._before = self._exchange.sent
+        following = next(self._frames, None)
+        if following is None:
+            self.done = True
+        else:
+            self._frame = following
+
+
+def _unreachable(error: OSError) -> Answer:
+    return Answer(
+        status=None,
+        headers=(),
+        body=b"",
+        complete=False,
+        sent_bytes=0,
+        error=f"{type(error).__name__} while connecting",
+        first_byte_seconds=None,
+        sent_at_first_byte_bytes=None,
+        seconds=0.0,
+        ended="reset",
+    )
+
+
+def strict(
+    address: Address,
+    upload: Upload,
+    *,
+    timeout_seconds: float = 20.0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Answer:
+    """Upload on a connection of its own: write the whole request, and only then read.
+
+    Args:
+        address: Host and port.
+        upload: What to send.
+        timeout_seconds: The longest that the exchange may take.
+        ssl_context: Speak TLS with this context, plain TCP when None.
+
+    Returns:
+        The answer; any error while sending is a loss, whatever had arrived by then.
+    """
+    try:
+        connection = Connection(address, ssl_context=ssl_context)
+    except OSError as error:
+        return _unreachable(error)
+    with connection:
+        return connection.strict(upload, timeout_seconds=timeout_seconds)
+
+
+def eager(
+    address: Address,
+    upload: Upload,
+    *,
+    timeout_seconds: float = 20.0,
+    stop_on_error_status: bool = True,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Answer:
+    """Upload on a connection of its own: read while writing.
+
+    Args:
+        address: Host and port.
+        upload: What to send.
+        timeout_seconds: The longest that the exchange may take.
+        stop_on_error_status: Stop sending once a final status of 400 or more is here, as curl does;
+            the end of the response is waited for all the same.
+        ssl_context: Speak TLS with this context, plain TCP when None.
+
+    Returns:
+        The answer; a send that fails is an error only if the response did not arrive whole.
+    """
+    try:
+        connection = Connection(address, ssl_context=ssl_context)
+    except OSError as error:
+        return _unreachable(error)
+    with connection:
+        return connection.eager(
+            upload, timeout_seconds=timeout_seconds, stop_on_error_status=stop_on_error_status
+        )
+
+
+def slow(
+    address: Address,
+    upload: Upload,
+    *,
+    interval_seconds: float | None,
+    timeout_seconds: float,
+    first_bytes: int = 0,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Answer:
+    """Upload hardly anything on a connection of its own, until the server closes it.
+
+    Args:
+        address: Host and port.
+        upload: What to send; its end is never sent.
+        interval_seconds: The wait before each further body byte; None sends no more.
+        timeout_seconds: When to give up, which makes ``Answer.ended`` "timeout".
+        first_bytes: The body bytes sent at once after the headers.
+        ssl_context: Speak TLS with this context, plain TCP when None.
+
+    Returns:
+        The answer; ``seconds`` and ``ended`` tell when and how the server closed.
+    """
+    try:
+        connection = Connection(address, ssl_context=ssl_context)
+    except OSError as error:
+        return _unreachable(error)
+    with connection:
+        return connection.slow(
+            upload,
+            interval_seconds=interval_seconds,
+            timeout_seconds=timeout_seconds,
+            first_bytes=first_bytes,
+        )
