@@ -47,6 +47,15 @@ _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
 
 _DISCONNECT = "http.disconnect"
 
+# Messages other than http.response.body that end a response, and the key that says that they
+# do not. With the first two the server sends a file, as with wsgi.file_wrapper.
+_LAST_MESSAGES = {
+    "http.response.pathsend": "more_body",
+    "http.response.zerocopysend": "more_body",
+    "http.response.trailers": "more_trailers",
+}
+_SENDS_FILE = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
+
 
 class LateReadError(OSError):
     """The application received a body after drainkit had to discard it."""
@@ -62,6 +71,7 @@ class Exchange:
         "_control",
         "_full",
         "_inbox",
+        "_is_closed",
         "_is_closing",
         "_is_complete",
         "_is_started",
@@ -116,15 +126,19 @@ class Exchange:
         self._passed_bytes = 0
         # Set when the application has answered and may not receive any more.
         self._is_closing = False
-        self._closed = anyio.Event()
+        self._is_closed = False
+        self._closed: anyio.Event | None = None
 
     async def run(self, app: ASGIApplication) -> None:
         """Call the application, and see to its request's body."""
         try:
             await app(self._scope, self.receive, self.send)
-            if not self._is_complete and not self._settled:
+            if not self._is_complete:
                 # The server answers for it, with 500 or by closing the connection.
                 await self._discard_alone()
+                await self._release_start()
+                if self._full is not None:
+                    await self._send(self._full)
         except Exception:
             # The server's own 500 must arrive, too.
             await self._discard_alone()
@@ -157,7 +171,10 @@ class Exchange:
                 f"DrainPolicy.late_read_bytes"
             )
         if self._is_closing:
-            await self._closed.wait()
+            if not self._is_closed:
+                # Made here and not with the exchange: most requests never need it.
+                self._closed = self._closed or anyio.Event()
+                await self._closed.wait()
             return {"type": _DISCONNECT}
         if self.drain.finished:
             return await self._receive()
@@ -175,17 +192,9 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.body":
             await self._send_body(message)
-        elif kind == "http.response.start" and not self._is_started and self._start is None:
+        elif kind == "http.response.start" and not (self._is_started or self._settled):
             self._take_start(message)
-            if self._settled:
-                await self._release_start()
-        elif kind == "http.response.pathsend" and not self._settled:
-            # The server sends a file and ends the response with it, as wsgi.file_wrapper does.
-            await self._discard_first()
-            await self._release_start()
-            await self._send_last(message)
-        elif kind == "http.response.trailers" and not message.get("more_trailers", False):
-            await self._release_start()
+        elif kind in _LAST_MESSAGES and not message.get(_LAST_MESSAGES[kind], False):
             await self._end_with(message)
         else:
             await self._release_start()
@@ -193,6 +202,8 @@ class Exchange:
 
     def _take_start(self, message: Message) -> None:
         """Keep the start until the first of the body tells what headers it needs."""
+        if self._start is not None:
+            raise RuntimeError("http.response.start was sent twice")
         self._start = message
         self.drain.status = message.get("status")
         self._trailers = bool(message.get("trailers", False))
@@ -231,39 +242,56 @@ class Exchange:
     async def _end_with(self, last: Message) -> None:
         """Send the response's last message and discard the body, in the server's order."""
         if self._settled:
+            await self._release_start()
             await self._send_last(last)
             return
         self._is_closing = True
         self._forget_ahead()
-        if self._order is Order.DISCARD_FIRST and not self._awaits_invitation:
+        try:
+            await self._end_in_order(last)
+        finally:
+            self._close()
+        if self._has_been_left:
+            self._server.close(self._receive)
+
+    async def _end_in_order(self, last: Message) -> None:
+        kind = last["type"]
+        if (self._order is Order.DISCARD_FIRST or kind in _SENDS_FILE) and (
+            not self._awaits_invitation
+        ):
             await self._discard_first()
             await self._release_start()
             await self._send_last(last)
             return
-        step = self._begin()
+        step = self._begin(
+            may_receive=self._order is not Order.DISCARD_FIRST and kind not in _SENDS_FILE
+        )
         await self._release_start()
         if isinstance(step, DrainReport):
             await self._send_last(last)
             return
         discard = self._discarding(step)
-        if self._order is Order.HOLD_END and last["type"] == "http.response.body":
+        if self._order is Order.END_FIRST:
+            await self._send_while(last, discard, to_its_end=True, is_last=True)
+            return
+        if kind != "http.response.body":
+            await discard()
+        else:
             if last.get("body", b"") or self._passed_bytes == 0:
                 await self._send_while({**last, "more_body": True}, discard, to_its_end=True)
             else:
                 await discard()
             last = {"type": "http.response.body", "body": b"", "more_body": False}
-            if self._has_been_left:
-                # hypercorn ends its queue of messages with one that finds no room if it is full.
-                await self._send_while(last, self._swallow, is_last=True)
-            else:
-                await self._send_last(last)
-        elif self._order is Order.HOLD_END:
-            await discard()
-            await self._send_last(last)
-        else:
-            await self._send_while(last, discard, to_its_end=True, is_last=True)
         if self._has_been_left:
-            self._server.close(self._receive)
+            # hypercorn ends its queue of messages with one that finds no room if it is full.
+            await self._send_while(last, self._swallow, is_last=True)
+        else:
+            await self._send_last(last)
+
+    def _close(self) -> None:
+        self._is_closed = True
+        if self._closed is not None:
+            self._closed.set()
 
     @property
     def _has_been_left(self) -> bool:
@@ -273,10 +301,7 @@ class Exchange:
 
     async def _send_last(self, message: Message) -> None:
         self._is_complete = True
-        try:
-            await self._send(message)
-        finally:
-            self._closed.set()
+        await self._send(message)
 
     async def _send_while(
         self,
@@ -347,7 +372,10 @@ class Exchange:
             return drain.report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED)
         if drain.finished or self._control.policy is None:
             return False
-        return drain.untouched and (drain.doomed or self._awaits_invitation)
+        if self._awaits_invitation:
+            return True
+        # An application that has begun to read, and has not answered, may read the rest itself.
+        return drain.doomed and (drain.untouched or self._is_closing)
 
     def _add_header(self, name: bytes, value: bytes) -> None:
         assert self._start is not None
@@ -362,16 +390,13 @@ class Exchange:
     def _awaits_invitation(self) -> bool:
         return self.drain.framing.expects_continue and self.drain.untouched
 
-    def _begin(self) -> Step:
+    def _begin(self, *, may_receive: bool = True) -> Step:
+        """Begin the drain; *may_receive* is False where that might invite the body even now."""
         self.drain.policy = self._control.policy
         now = anyio.current_time()
-        if (
-            self._order is Order.DISCARD_FIRST
-            and self._awaits_invitation
-            and self.drain.policy is not None
-        ):
-            # Whether this server would invite the body even now is not known.
-            step: Step = self.drain.stop(Outcome.EXPECT_PENDING, now)
+        step: Step
+        if self._awaits_invitation and not may_receive and self.drain.policy is not None:
+            step = self.drain.stop(Outcome.EXPECT_PENDING, now)
         else:
             step = self.drain.begin(now)
         if isinstance(step, DrainReport):
@@ -380,19 +405,19 @@ class Exchange:
 
     async def _discard_first(self) -> None:
         """Discard before (more of) the response is sent."""
-        step = self._begin()
+        step = self._begin(may_receive=False)
         if isinstance(step, Read):
             await self._discard(step)
 
     async def _discard_alone(self) -> None:
         """Discard for a response that is not ours to order: the server's own."""
-        if not self._settled and not self._is_closing and not self._awaits_invitation:
+        if not self._settled and not self._is_closing:
             self._is_closing = True
             self._forget_ahead()
             try:
                 await self._discard_first()
             finally:
-                self._closed.set()
+                self._close()
 
     def _discarding(self, step: Read) -> Callable[[], Coroutine[Any, Any, None]]:
         async def discard() -> None:

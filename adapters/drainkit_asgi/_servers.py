@@ -98,7 +98,9 @@ SERVERS = (
     ),
 )
 
-_known: dict[str, Server | None] = {}
+# Looking at what is loaded takes as long as a small request, so each answer is kept.
+_known: dict[tuple[str, str], Server] = {}
+_MOST_KNOWN = 64
 
 
 def server_of(receive: Receive, send: Send) -> Server:
@@ -107,12 +109,14 @@ def server_of(receive: Receive, send: Send) -> Server:
     Where middleware stands between, the server is the one that is loaded in this process, if
     it is only one.
     """
-    for function in (receive, send):
-        server = _by_module(_module_of(function))
-        if server is not None:
-            return server
-    loaded = [server for server in SERVERS if _is_loaded(server)]
-    return loaded[0] if len(loaded) == 1 else UNKNOWN
+    modules = (_module_of(receive), _module_of(send))
+    server = _known.get(modules)
+    if server is None:
+        server = _find(modules)
+        # A process has a handful of such pairs; more would be a mistake, and must not grow.
+        if len(_known) < _MOST_KNOWN:
+            _known[modules] = server
+    return server
 
 
 def _module_of(function: Any) -> str:
@@ -124,23 +128,18 @@ def _module_of(function: Any) -> str:
     return module if isinstance(module, str) else ""
 
 
-def _by_module(module: str) -> Server | None:
-    try:
-        return _known[module]
-    except KeyError:
-        found = next((row for row in SERVERS if module.startswith(row.module)), None)
-        if len(_known) < _MOST_KNOWN:
-            _known[module] = found
-        return found
-
-
-_MOST_KNOWN = 64
+def _find(modules: tuple[str, str]) -> Server:
+    for module in modules:
+        for server in SERVERS:
+            if module.startswith(server.module):
+                return server
+    loaded = [server for server in SERVERS if _is_loaded(server)]
+    return loaded[0] if len(loaded) == 1 else UNKNOWN
 
 
 def _is_loaded(server: Server) -> bool:
-    if server.module in sys.modules:
-        return True
-    # A row for a package names what its modules begin with.
-    return server.module.endswith(".") and any(
-        name.startswith(server.module) and name.endswith("_impl") for name in list(sys.modules)
+    # A row for a package names what the names of its modules begin with.
+    return any(
+        name == server.module or (name.startswith(server.module) and name.endswith("_impl"))
+        for name in list(sys.modules)
     )

@@ -56,9 +56,10 @@ class CountingInput:
         return self
 
     def __next__(self) -> bytes:
-        line = self.readline() if self._late is not None else next(self._stream, b"")
-        if self._late is None:
-            self._count(line, to_end=False, asked=True)
+        if self._late is not None:
+            return next(self._late)
+        line: bytes = next(iter(self._stream), b"")
+        self._count(line, to_end=False, asked=True)
         if not line:
             raise StopIteration
         return line

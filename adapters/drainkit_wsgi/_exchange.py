@@ -33,7 +33,7 @@ from drainkit import (
 )
 
 from ._body import CountingInput, ReadAhead
-from ._servers import Server, server_of
+from ._servers import Invitation, Server, server_of
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._watchdog import Watch, watching
 
@@ -74,7 +74,11 @@ class Exchange:
                 content_length=environ.get("CONTENT_LENGTH"),
                 transfer_encoding=environ.get("HTTP_TRANSFER_ENCODING"),
                 # Where the invitation has gone out, the body comes like any other.
-                expect=None if self.server.invites_eagerly else environ.get("HTTP_EXPECT"),
+                expect=(
+                    None
+                    if self.server.invitation is Invitation.SENT
+                    else environ.get("HTTP_EXPECT")
+                ),
             ),
             protocol=protocol,
             server=self.server.name,
@@ -140,6 +144,9 @@ class Exchange:
         return self._start
 
     def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+        if self._held is not None and exc_info is None:
+            # A second call without exc_info is an error, and the server says which.
+            self.release_start()
         self.drain.status = _status_code(status)
         self._response_length = _content_length(headers)
         if self._response_length is not None or self.body_read or self._write is not None:
@@ -197,8 +204,8 @@ class Exchange:
         A result that needs nothing is returned as it is: the body has been read, or the server's
         ``wsgi.file_wrapper`` made it.
         """
-        if isinstance(result, (list, tuple)):
-            length = sum(map(len, result))
+        length = _whole_length(result)
+        if length is not None:
             self.release_start(length)
             self.make_room(length, is_done=True)
             if self.body_read:
@@ -326,7 +333,11 @@ class Exchange:
             "wsgi.input_terminated"
         ):
             return drain.stop(Outcome.UNFRAMED, now, "the server does not end chunked bodies")
-        if drain.framing.expects_continue and drain.untouched:
+        if (
+            drain.framing.expects_continue
+            and drain.untouched
+            and self.server.invitation is Invitation.ON_READ
+        ):
             return drain.stop(Outcome.EXPECT_PENDING, now)
         return None
 
@@ -496,6 +507,14 @@ def _content_length(headers: Headers) -> int | None:
         if name.lower() == "content-length":
             return int(value) if value.isascii() and value.isdigit() else None
     return None
+
+
+def _whole_length(result: Iterable[bytes]) -> int | None:
+    """Return how long a response is that is known as a whole, or None."""
+    if not isinstance(result, (list, tuple)):
+        return None
+    # Anything but bytes is the application's error, and the server's to tell.
+    return sum(map(len, result)) if all(isinstance(item, bytes) for item in result) else None
 
 
 def _as_report(step: Read | DrainReport) -> DrainReport:

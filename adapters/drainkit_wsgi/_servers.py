@@ -5,12 +5,21 @@ Rule: a new server, or a changed one, is a changed row; no other module names a 
 
 from __future__ import annotations
 
+import enum
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ._types import Environ
+
+
+class Invitation(enum.Enum):
+    """When a server sends ``100 Continue`` (PEP 3333 allows each of the three)."""
+
+    SENT = "before it calls the application"
+    ON_READ = "when the body is first read, or perhaps so"
+    NEVER = "never"
 
 
 def _no_connection(environ: Environ) -> int | None:
@@ -35,8 +44,8 @@ class Server:
             cannot be reached; then no deadline can interrupt a read.
         buffers_body: The server has the whole body before it calls the application, so nothing
             is left on the connection.
-        invites_eagerly: ``100 Continue`` went out before the application was called, so the
-            body comes. Elsewhere the first read might invite it.
+        invitation: When it sends ``100 Continue``. Where the first read might send it, an
+            untouched body that waits for it is not read.
         discards_before_headers: The server itself reads away what is left of a body of known
             length, without a bound, before it sends headers; except with these statuses.
         discards_before_close: The server itself reads away what comes, without a deadline, before
@@ -50,7 +59,7 @@ class Server:
     software: str | None = None
     connection: Callable[[Environ], int | None] = field(default=_no_connection)
     buffers_body: bool = False
-    invites_eagerly: bool = False
+    invitation: Invitation = Invitation.ON_READ
     discards_before_headers: bool = False
     discards_not_with_status: frozenset[int] = frozenset()
     discards_before_close: bool = False
@@ -102,14 +111,14 @@ SERVERS = (
         input_module="gunicorn.http.body",
         software="gunicorn/",
         connection=_gunicorn_connection,
-        invites_eagerly=True,  # gunicorn/http/wsgi.py, create
+        invitation=Invitation.SENT,  # gunicorn/http/wsgi.py, create
     ),
     Server(
         name="cheroot",
         input_module="cheroot.server",
         software="Cheroot/",
         connection=_cheroot_connection,
-        invites_eagerly=True,  # cheroot/server.py, read_request_headers
+        invitation=Invitation.SENT,  # cheroot/server.py, read_request_headers
         discards_before_headers=True,  # cheroot/server.py, send_headers
         discards_not_with_status=frozenset({413}),
         refuse_reuse=_cheroot_refuse_reuse,
@@ -120,15 +129,14 @@ SERVERS = (
         name="werkzeug",
         software="Werkzeug/",
         connection=_werkzeug_connection,
-        invites_eagerly=True,  # werkzeug/serving.py, run_wsgi
+        invitation=Invitation.SENT,  # werkzeug/serving.py, run_wsgi
         discards_before_close=True,  # werkzeug/serving.py, execute
     ),
     Server(
         name="wsgiref",
         software="WSGIServer/",
         connection=_wsgiref_connection,
-        # http.server answers 100 in parse_request, but only as an HTTP/1.1 server, which
-        # wsgiref's is not unless told so.
+        invitation=Invitation.NEVER,  # http/server.py: not by an HTTP/1.0 server, which it is
     ),
 )
 
