@@ -11,7 +11,6 @@ The order, and why (RFC 9112 section 9.6; `docs/explanation/when-and-how-long`):
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import selectors
 import time
@@ -35,7 +34,7 @@ from drainkit import (
 from ._body import CountingInput, ReadAhead
 from ._servers import Invitation, Server, server_of
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
-from ._watchdog import Watch, watching
+from ._watchdog import Deadline, shut_read_side
 
 # What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
 # from 16 KiB and 128 KiB), so that passing it on never blocks.
@@ -47,6 +46,18 @@ _QUIET_SECONDS = 0.5
 
 # RFC 9110 section 6.4.1: responses with these statuses have no content.
 _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
+
+
+# After these the client may still be sending. DECLINED and UNFRAMED are not among them: what
+# becomes of such a body is the server's business, as it is without drainkit.
+_ENDED_BY_BOUND = frozenset(
+    {
+        Outcome.BYTE_LIMIT,
+        Outcome.TIME_LIMIT,
+        Outcome.IDLE,
+        Outcome.TOO_SLOW,
+    }
+)
 
 
 class Exchange:
@@ -99,6 +110,7 @@ class Exchange:
         self._write: Write | None = None
         self._response_length: int | None = None
         self._passed_bytes = 0
+        self._is_answered = False
 
     @classmethod
     def open(
@@ -230,11 +242,10 @@ class Exchange:
         """
         if self.body_read or nbytes == 0:
             return
-        is_first = self._passed_bytes == 0
         total = self._passed_bytes + nbytes
         expected = self._response_length
         is_done = is_done or (expected is not None and total >= expected)
-        if is_first and self._must_discard_before_headers():
+        if self._must_discard_before_headers():
             if is_done:
                 self.discard()
             else:
@@ -251,7 +262,7 @@ class Exchange:
         """Tell whether it matters, before *nbytes* are passed on, that they are the last."""
         if self.body_read or nbytes == 0 or self._response_length is not None:
             return False
-        if self._passed_bytes == 0 and self._must_discard_before_headers():
+        if self._must_discard_before_headers():
             return True
         crosses = self._passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
         # An application that has begun to read may read between two chunks, and its client may
@@ -261,6 +272,7 @@ class Exchange:
     def _must_discard_before_headers(self) -> bool:
         return (
             self.server.discards_before_headers
+            and self._passed_bytes == 0
             and self.drain.framing.kind is BodyKind.LENGTH
             and self.drain.status not in self.server.discards_not_with_status
         )
@@ -281,13 +293,19 @@ class Exchange:
 
     # --- the body ------------------------------------------------------------------------------
 
-    def discard(self) -> None:
+    def discard(self, *, is_answered: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
+
+        Args:
+            is_answered: Whether the whole response has gone out, as it has when the server calls
+                the iterable's ``close()``.
 
         Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
         """
         drain = self.drain
+        self._is_answered = is_answered
         if drain.report is not None or drain.finished:
+            self._shut_if_left()
             return
         if self._ahead is not None:
             self._ahead.lose()
@@ -296,6 +314,20 @@ class Exchange:
             self._input.read_ahead(self._ahead)
         self._run(keep=None)
         self._ahead.lost_bytes = drain.bytes_discarded
+        self._shut_if_left()
+
+    def discard_before_server(self) -> None:
+        """At the end, discard where the server would do so itself, and without a deadline."""
+        if self.server.discards_before_close or self._must_discard_before_headers():
+            self.discard(is_answered=self._passed_bytes > 0)
+
+    def _shut_if_left(self) -> None:
+        """Behind the response, do not let the server go on where the bounds said to stop."""
+        report = self.drain.report
+        if self._is_answered and report is not None and report.outcome in _ENDED_BY_BOUND:
+            descriptor = self.server.connection(self._environ)
+            if descriptor is not None:
+                shut_read_side(descriptor)
 
     def _read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
@@ -345,31 +377,26 @@ class Exchange:
         """Read until the drain ends; return None if it only pauses for the application."""
         drain = self.drain
         descriptor = self.server.connection(self._environ)
-        deadline = time.monotonic() + step.wait_seconds
-        with contextlib.ExitStack() as stack:
-            watch: Watch | None = None
-            if descriptor is not None:
-                try:
-                    watch = stack.enter_context(watching(descriptor, deadline))
-                except OSError as exc:
-                    # Without a descriptor there is no deadline, and without that no bound.
-                    return drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
-            while True:
-                if keep is not None and descriptor is not None and self._quiet(descriptor):
-                    drain.pause(time.monotonic())
-                    return None
-                next_step = self._read_once(step, watch, keep)
-                if isinstance(next_step, DrainReport):
-                    if watch is not None and next_step.outcome is not Outcome.COMPLETE:
-                        # The server must not go on where the bounds said to stop.
-                        watch.shut()
-                    return next_step
-                step = next_step
-                if watch is not None:
-                    watch.deadline = time.monotonic() + step.wait_seconds
+        deadline = Deadline(
+            descriptor, None if self._is_answered else self.server.socket(self._environ)
+        )
+        try:
+            with deadline:
+                while True:
+                    if keep is not None and descriptor is not None and self._quiet(descriptor):
+                        drain.pause(time.monotonic())
+                        return None
+                    deadline.allow(step.wait_seconds)
+                    next_step = self._read_once(step, deadline, keep)
+                    if isinstance(next_step, DrainReport):
+                        return next_step
+                    step = next_step
+        except OSError as exc:
+            # Without a descriptor there is no deadline, and without that no bound.
+            return drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
 
     def _read_once(
-        self, step: Read, watch: Watch | None, keep: ReadAhead | None
+        self, step: Read, deadline: Deadline, keep: ReadAhead | None
     ) -> Read | DrainReport:
         drain = self.drain
         remaining = drain.remaining_bytes
@@ -383,14 +410,13 @@ class Exchange:
         nbytes = len(data)
         if keep is not None:
             keep.add(data)
-        if watch is not None and watch.fired and nbytes != remaining:
+        if (deadline.fired or isinstance(error, TimeoutError)) and nbytes != remaining:
+            # A read that was ended half-way cannot be taken up again, whatever the deadline.
             next_step = drain.waited(now, nbytes)
-            if isinstance(next_step, Read):  # clocks are exact to a tick
-                return drain.stop(Outcome.IDLE, now)
+            if isinstance(next_step, Read):
+                # The server's own time limit was shorter (cheroot: 10 s), or by a tick.
+                return drain.stop(Outcome.IDLE, now, "" if error is None else str(error))
             return next_step
-        if isinstance(error, TimeoutError):
-            # The server's own time limit for its socket was shorter (cheroot: 10 s).
-            return drain.stop(Outcome.IDLE, now, str(error))
         if isinstance(error, OSError):
             return drain.stop(Outcome.DISCONNECTED, now, str(error))
         if error is not None:
@@ -450,9 +476,7 @@ class _Response(Iterator[bytes]):
             item = self._ahead.pop()
         elif (taken := self._take()) is None:
             self._exchange.release_start()
-            if self._exchange.server.discards_before_close:
-                # With a deadline, and before the server does the same without one.
-                self._exchange.discard()
+            self._exchange.discard_before_server()
             raise StopIteration
         else:
             item = taken
@@ -494,7 +518,7 @@ class _Response(Iterator[bytes]):
             if close is not None:
                 close()
         finally:
-            self._exchange.discard()
+            self._exchange.discard(is_answered=True)
 
 
 def _status_code(status: str) -> int | None:

@@ -26,6 +26,10 @@ def _no_connection(environ: Environ) -> int | None:
     return None
 
 
+def _no_socket(environ: Environ) -> Any:
+    return None
+
+
 def _no_reuse_to_refuse(start_response: Any) -> None:
     return None
 
@@ -42,6 +46,8 @@ class Server:
             middleware has replaced; ``None`` when the site chooses it.
         connection: Returns the file descriptor of the client's connection, or ``None`` when it
             cannot be reached; then no deadline can interrupt a read.
+        socket: Returns the socket object of that connection, or ``None`` when it cannot be
+            reached.
         buffers_body: The server has the whole body before it calls the application, so nothing
             is left on the connection.
         invitation: When it sends ``100 Continue``. Where the first read might send it, an
@@ -58,6 +64,7 @@ class Server:
     input_module: str | None = None
     software: str | None = None
     connection: Callable[[Environ], int | None] = field(default=_no_connection)
+    socket: Callable[[Environ], Any] = field(default=_no_socket)
     buffers_body: bool = False
     invitation: Invitation = Invitation.ON_READ
     discards_before_headers: bool = False
@@ -77,17 +84,31 @@ def _fileno(thing: Any) -> int | None:
     return descriptor if isinstance(descriptor, int) and descriptor >= 0 else None
 
 
+def _gunicorn_socket(environ: Environ) -> Any:
+    return environ.get("gunicorn.socket")  # gunicorn/http/wsgi.py, default_environ
+
+
 def _gunicorn_connection(environ: Environ) -> int | None:
-    return _fileno(environ.get("gunicorn.socket"))  # gunicorn/http/wsgi.py, default_environ
+    return _fileno(_gunicorn_socket(environ))
+
+
+def _werkzeug_socket(environ: Environ) -> Any:
+    return environ.get("werkzeug.socket")  # werkzeug/serving.py, make_environ
 
 
 def _werkzeug_connection(environ: Environ) -> int | None:
-    return _fileno(environ.get("werkzeug.socket"))  # werkzeug/serving.py, make_environ
+    return _fileno(_werkzeug_socket(environ))
 
 
 def _wsgiref_connection(environ: Environ) -> int | None:
     # http.server: the buffered reader of the socket itself.
     return _fileno(environ.get("wsgi.input"))
+
+
+def _runserver_connection(environ: Environ) -> int | None:
+    # django/core/handlers/wsgi.py: LimitedStream keeps a method of http.server's reader.
+    read = getattr(environ.get("wsgi.input"), "_read", None)
+    return _fileno(getattr(read, "__self__", None))
 
 
 def _cheroot_connection(environ: Environ) -> int | None:
@@ -111,6 +132,7 @@ SERVERS = (
         input_module="gunicorn.http.body",
         software="gunicorn/",
         connection=_gunicorn_connection,
+        socket=_gunicorn_socket,
         invitation=Invitation.SENT,  # gunicorn/http/wsgi.py, create
     ),
     Server(
@@ -129,8 +151,16 @@ SERVERS = (
         name="werkzeug",
         software="Werkzeug/",
         connection=_werkzeug_connection,
+        socket=_werkzeug_socket,
         invitation=Invitation.SENT,  # werkzeug/serving.py, run_wsgi
         discards_before_close=True,  # werkzeug/serving.py, execute
+    ),
+    Server(
+        name="runserver",  # Django's
+        input_module="django.core.handlers.wsgi",
+        connection=_runserver_connection,
+        invitation=Invitation.SENT,  # http/server.py, by an HTTP/1.1 server, which it is
+        discards_before_close=True,  # django/core/servers/basehttp.py, ServerHandler.close
     ),
     Server(
         name="wsgiref",

@@ -15,22 +15,39 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any, Self
+
+# How much later than a socket's own timeout the read side is shut: long enough for the timeout
+# to come first, short enough to keep a deadline exact to 0.25 s.
+_AFTER_TIMEOUT_SECONDS = 0.2
+
+
+def shut_read_side(descriptor: int) -> None:
+    """Shut the read side of a connection; a client that has left already is no error."""
+    # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
+    blocking = os.get_blocking(descriptor)
+    connection = socket.socket(fileno=descriptor)
+    try:
+        os.set_blocking(descriptor, blocking)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_RD)
+    finally:
+        connection.detach()
 
 
 class Watch:
     """One connection whose blocking reads must end at a deadline.
 
     Attributes:
-        deadline: When to interrupt, in seconds of `time.monotonic`. May be moved later at any
-            time, without a lock.
+        deadline: When to interrupt, in seconds of `time.monotonic`.
         fired: Whether the read side has been shut.
     """
 
     __slots__ = ("_descriptor", "deadline", "fired")
 
-    def __init__(self, descriptor: int, deadline: float) -> None:
+    def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.deadline = deadline
+        self.deadline = float("inf")
         self.fired = False
 
     def shut(self) -> None:
@@ -38,18 +55,9 @@ class Watch:
 
         What the server still has to send is not touched.
         """
-        if self.fired:
-            return
-        self.fired = True
-        # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
-        blocking = os.get_blocking(self._descriptor)
-        connection = socket.socket(fileno=self._descriptor)
-        try:
-            os.set_blocking(self._descriptor, blocking)
-            with contextlib.suppress(OSError):  # the client has left already
-                connection.shutdown(socket.SHUT_RD)
-        finally:
-            connection.detach()
+        if not self.fired:
+            self.fired = True
+            shut_read_side(self._descriptor)
 
     def close(self) -> None:
         """Give the duplicate up."""
@@ -66,20 +74,25 @@ class _Watchdog:
         self._wakes_at = float("inf")
 
     @contextlib.contextmanager
-    def watching(self, descriptor: int, deadline: float) -> Iterator[Watch]:
-        """Watch a connection until the block ends."""
+    def watching(self, descriptor: int) -> Iterator[Watch]:
+        """Watch a connection until the block ends; `allow` says for how long it may block."""
         condition = self._condition or self._start()
-        watch = Watch(os.dup(descriptor), deadline)
+        watch = Watch(os.dup(descriptor))
         with condition:
             self._watches.add(watch)
-            if deadline < self._wakes_at:
-                condition.notify()
         try:
             yield watch
         finally:
             with condition:
                 self._watches.discard(watch)
                 watch.close()
+
+    def allow(self, watch: Watch, seconds: float) -> None:
+        """Move a watch's deadline to *seconds* from now."""
+        watch.deadline = time.monotonic() + seconds
+        if watch.deadline < self._wakes_at and self._condition is not None:
+            with self._condition:
+                self._condition.notify()
 
     def _start(self) -> threading.Condition:
         with self._start_lock:
@@ -117,7 +130,63 @@ class _Watchdog:
 
 
 _watchdog = _Watchdog()
-watching = _watchdog.watching
+
+
+class Deadline:
+    """Ends the blocking reads of one drain in time, as far as its connection can be reached.
+
+    Before the response has gone out, a silent client is found by the socket's own timeout: shutting
+    the read side would end the write side of TLS too (OpenSSL 3 takes the end of the stream for
+    an error), and the answer with it. A client that drips through that timeout is shut all the
+    same.
+    """
+
+    def __init__(self, descriptor: int | None, connection: Any = None) -> None:
+        """Prepare the deadline.
+
+        Args:
+            descriptor: The connection's file descriptor; ``None`` when it cannot be reached, and
+                nothing can be ended.
+            connection: The socket object, to be used gently because the response is still to be
+                sent; ``None`` when it has been, or when the object cannot be reached.
+        """
+        self._descriptor = descriptor
+        self._connection = connection
+        self._timeout: float | None = None
+        self._watch: Watch | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Begin.
+
+        Raises:
+            OSError: There is no descriptor left to watch with.
+        """
+        if self._descriptor is not None:
+            self._watch = self._stack.enter_context(_watchdog.watching(self._descriptor))
+            if self._connection is not None:
+                self._timeout = self._connection.gettimeout()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stack.close()
+        if self._watch is not None and self._connection is not None:
+            self._connection.settimeout(self._timeout)
+
+    def allow(self, seconds: float) -> None:
+        """Let the next read last no longer than this."""
+        if self._watch is None:
+            return
+        if self._connection is not None:
+            self._connection.settimeout(seconds)
+            seconds += _AFTER_TIMEOUT_SECONDS
+        _watchdog.allow(self._watch, seconds)
+
+    @property
+    def fired(self) -> bool:
+        """Whether a read was ended."""
+        return self._watch is not None and self._watch.fired
+
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_watchdog._forget)
