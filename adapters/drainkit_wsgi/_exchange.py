@@ -11,8 +11,10 @@ The order, and why (RFC 9112 section 9.6; `docs/explanation/when-and-how-long`):
 
 from __future__ import annotations
 
+import array
 import inspect
 import selectors
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -36,6 +38,10 @@ from ._servers import Invitation, Server, server_of
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._watchdog import Deadline, shut_read_side
 
+if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
+    import fcntl
+    import termios
+
 # What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
 # from 16 KiB and 128 KiB), so that passing it on never blocks.
 RESPONSE_BUFFER_BYTES = 65_536
@@ -43,6 +49,10 @@ RESPONSE_BUFFER_BYTES = 65_536
 # How long a client may be silent before a response that waits for its upload goes on: an eager
 # client (curl) stops sending when it has seen the status, and waits for the rest.
 _QUIET_SECONDS = 0.5
+
+# The end of a body may already be in a buffer of the server, where its connection does not show
+# it, and is the last place where a client would stop sending.
+_NEAR_END_BYTES = 65_536
 
 # RFC 9110 section 6.4.1: responses with these statuses have no content.
 _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
@@ -138,7 +148,7 @@ class Exchange:
 
     @property
     def body_read(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        """Whether nothing is left to do, as the body has been read or its drain has ended."""
         return self.drain.finished or self.drain.report is not None
 
     @property
@@ -231,6 +241,9 @@ class Exchange:
         if inspect.isclass(file_wrapper) and isinstance(result, file_wrapper):
             self.discard()
             return result
+        if self._would_be_stuck(self._response_length):
+            # Now, because granian sends the headers before it asks for the first item.
+            self._read_ahead()
         return _Response(self, result)
 
     def make_room(self, nbytes: int, *, is_done: bool) -> None:
@@ -251,8 +264,10 @@ class Exchange:
             else:
                 # Otherwise the server would throw away what the application wants to read.
                 self.server.refuse_reuse(self._start_response)
-        elif total > RESPONSE_BUFFER_BYTES or self._would_be_stuck(expected):
-            if is_done:
+        elif total > RESPONSE_BUFFER_BYTES:
+            if is_done and self._is_quiet:
+                pass  # a client that has stopped sending reads: the rest is for close()
+            elif is_done:
                 self.discard()
             elif self.drain.untouched:
                 self._read_ahead()
@@ -278,18 +293,18 @@ class Exchange:
         )
 
     def _would_be_stuck(self, expected: int | None) -> bool:
-        """Tell whether a response must not begin before the body has been read off.
+        """Tell whether a streamed response must not begin before the body has been read off.
 
         Where no deadline can interrupt a read, nothing may be read between two pieces of a
         response: a client that stops sending at an error status (curl) would wait for the second
         piece, and the server for the client. So what is to be read is read before the first.
         """
-        if self._passed_bytes or self.server.connection(self._environ) is not None:
+        if not self.drain.untouched or self.server.connection(self._environ) is not None:
             return False
         if expected is not None:
             return expected > RESPONSE_BUFFER_BYTES
         status = self.drain.status
-        return status is not None and status >= 400 and self.drain.untouched
+        return status is not None and status >= 400
 
     # --- the body ------------------------------------------------------------------------------
 
@@ -383,9 +398,14 @@ class Exchange:
         try:
             with deadline:
                 while True:
-                    if keep is not None and descriptor is not None and self._quiet(descriptor):
-                        drain.pause(time.monotonic())
-                        return None
+                    remaining = drain.remaining_bytes
+                    is_near_end = remaining is not None and remaining <= _NEAR_END_BYTES
+                    if keep is not None and descriptor is not None and not is_near_end:
+                        arrived = self._arrived_bytes(descriptor)
+                        if not arrived:
+                            drain.pause(time.monotonic())
+                            return None
+                        step = step._replace(max_bytes=min(step.max_bytes, arrived))
                     deadline.allow(step.wait_seconds)
                     next_step = self._read_once(step, deadline, keep)
                     if isinstance(next_step, DrainReport):
@@ -428,12 +448,26 @@ class Exchange:
             return drain.disconnected(now)
         return drain.received(nbytes, more=nbytes != remaining, now=now)
 
-    def _quiet(self, descriptor: int) -> bool:
-        """Tell whether the client has stopped sending, by a look at its connection."""
+    def _arrived_bytes(self, descriptor: int) -> int:
+        """Return how much of the body may be read without waiting; 0 if the client is quiet.
+
+        It waits a moment for some. Told by the connection alone: what the server has in a buffer
+        of its own is not seen, and only makes the client seem quiet too early.
+        """
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
             self._is_quiet = not selector.select(0 if self._is_quiet else _QUIET_SECONDS)
-        return self._is_quiet
+        if self._is_quiet:
+            return 0
+        waiting = array.array("i", [0])
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        # Chunk headers and TLS records are not body: half of what came surely is.
+        is_plain = self.drain.framing.kind is BodyKind.LENGTH and not self._is_tls
+        return max(1, waiting[0] if is_plain else waiting[0] // 2)
+
+    @property
+    def _is_tls(self) -> bool:
+        return bool(self._environ.get("wsgi.url_scheme") == "https")
 
     def _finish(self, report: DrainReport) -> None:
         if report.outcome is not Outcome.COMPLETE:
