@@ -1,0 +1,118 @@
+"""The commands: arguments in, exit status out.
+
+Rule: 0 is what was promised, 1 is something else that was seen, 2 is an argument that cannot be
+used, 130 is Ctrl-C. No traceback for any of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import click
+
+from . import _experiment
+from ._data import as_data
+from ._screen import Screen
+from ._version import VERSION
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+_TRIES = re.compile("[0-9]{1,9}")
+_SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)
+
+# drainkit's own default bound: beyond it the answer may be lost with drainkit, too.
+_LARGEST_BYTES = 1024**3
+_MOST_TRIES = 100
+
+
+def _as_size(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise click.BadParameter(
+            f"{value!r} is not a size; give a number of bytes, or one with K, M or G: 32M"
+        )
+    nbytes = int(match[1]) * _UNITS[match[2].upper()]
+    if not 1 <= nbytes <= _LARGEST_BYTES:
+        raise click.BadParameter(
+            f"{value!r} is {nbytes} bytes; give a size from 1 to 1G "
+            f"({_LARGEST_BYTES} bytes, drainkit's own default limit)"
+        )
+    return nbytes
+
+
+def _as_tries(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    if not _TRIES.fullmatch(value.strip()) or not 1 <= int(value) <= _MOST_TRIES:
+        raise click.BadParameter(f"{value!r} is not a whole number from 1 to {_MOST_TRIES}; try 3")
+    return int(value)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(VERSION, prog_name="drainkit")
+def main() -> None:
+    """Early answers that arrive: the demonstration of drainkit."""
+
+
+@main.command()
+@click.option(
+    "--size",
+    "size_bytes",
+    callback=_as_size,
+    metavar="SIZE",
+    default="32M",
+    show_default=True,
+    help="Length of each upload: bytes, or a number with K, M or G.",
+)
+@click.option(
+    "--tries",
+    callback=_as_tries,
+    metavar="NUMBER",
+    default="3",
+    show_default=True,
+    help="Uploads without drainkit, and as many with it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON.")
+def demo(size_bytes: int, tries: int, as_json: bool) -> None:
+    """Lose an answer on this machine, then deliver it.
+
+    Starts the standard library's server (wsgiref) on the loopback interface, with an application
+    that answers 413 without reading the upload, and uploads to it with a client that sends
+    everything before it reads: first without drainkit, then with it.
+
+    Exit status: 0 if an answer was lost without drainkit and every one arrived with it, in this
+    run; 1 if not; 2 for an argument that cannot be used; 130 for Ctrl-C.
+    """
+    try:
+        sys.exit(_demo(size_bytes, tries, as_json))
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted; the server has been stopped.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _demo(size_bytes: int, tries: int, as_json: bool) -> int:
+    application = _experiment.answering_early
+    try:
+        if as_json:
+            observation = _experiment.observe(
+                size_bytes, tries, application=application, tell=_tell_nobody
+            )
+            click.echo(json.dumps(as_data(observation), indent=2))
+        else:
+            screen = Screen(size_bytes, tries)
+            with screen.working():
+                observation = _experiment.observe(
+                    size_bytes, tries, application=application, tell=screen.tell
+                )
+            screen.conclude(observation)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise  # our own output's reader has left; click ends quietly
+        click.echo(f"Error: no server on {_experiment.LOOPBACK}: {error}", err=True)
+        return 1
+    return 0 if observation.convincing else 1
+
+
+def _tell_nobody(drained: bool, number: int, one: _experiment.Try) -> None:
+    return None

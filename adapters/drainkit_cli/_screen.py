@@ -1,0 +1,209 @@
+"""What the demonstration shows: one screen on a terminal, plain lines everywhere else.
+
+Rule: the words are the same in both; colour and boxes only repeat what the words say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console, Group
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from ._experiment import LOOPBACK, STATUS, Observation, Try
+from ._version import VERSION
+
+_MOST_COLUMNS = 80
+_BAR_COLUMNS = 16
+_KIB = 1024
+_MIB = 1024 * _KIB
+
+# More tries than this would push the first of them off a screen of 24 lines.
+_MOST_ROWS = 3
+
+
+class Screen:
+    """The demonstration's output: `working` while it runs, `tell` for each try, `conclude`."""
+
+    def __init__(self, size_bytes: int, tries: int) -> None:
+        self._size_bytes = size_bytes
+        self._tries = tries
+        self._console = Console(highlight=False)
+        if self._console.width > _MOST_COLUMNS:
+            self._console.width = _MOST_COLUMNS
+        self._is_fancy = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._progress: Progress | None = None
+
+    # --- while it works ------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Show the beginning, and on a terminal a progress display, until the block ends."""
+        if not self._is_fancy:
+            self._line(
+                f"drainkit {VERSION}: {self._tries} uploads of {_size(self._size_bytes)} each way "
+                f"to wsgiref on {LOOPBACK}, Python {platform.python_version()}"
+            )
+            yield
+            return
+        with Progress(
+            SpinnerColumn("line" if self._console.options.ascii_only else "dots"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("uploads"),
+            console=self._console,
+            transient=True,
+        ) as progress:
+            self._progress = progress
+            self._task = progress.add_task("without drainkit", total=2 * self._tries)
+            yield
+
+    def tell(self, drained: bool, number: int, one: Try) -> None:
+        """Note one upload."""
+        if self._progress is not None:
+            if number == self._tries and not drained:
+                self._progress.update(self._task, description="with drainkit   ")
+            self._progress.advance(self._task)
+        if not self._is_fancy:
+            which = "with drainkit" if drained else "without drainkit"
+            self._line(f"{which}, try {number} of {self._tries}: {self._in_words(one)}")
+
+    # --- at the end ----------------------------------------------------------------------------
+
+    def conclude(self, observation: Observation) -> None:
+        """Show what was seen, and whether it is what was promised."""
+        verdict = self._verdict(observation)
+        if not self._is_fancy:
+            self._line(verdict)
+            return
+        print_ = self._console.print
+        title = Text.assemble(
+            ("drainkit demo", "bold"),
+            (
+                f"   {_size(self._size_bytes)} each, wsgiref on {LOOPBACK}, "
+                f"Python {platform.python_version()}",
+                "dim",
+            ),
+        )
+        print_()
+        print_(title)
+        print_(
+            f"The application answers {STATUS} at once and never reads the upload. The client "
+            "sends everything before it reads, as browsers and http.client do."
+        )
+        print_()
+        print_(self._panel("without drainkit", observation.without))
+        print_(self._panel("with drainkit", observation.drained))
+        print_()
+        mark, style = ("✓", "green") if observation.convincing else ("✗", "red")
+        shown = Table.grid(padding=(0, 1))
+        shown.add_row(Text(self._glyph(mark), f"bold {style}"), Text(verdict, "bold"))
+        print_(shown)
+        if observation.convincing:
+            print_(Text("  from drainkit_wsgi import DrainMiddleware", "dim"))
+            print_(Text("  application = DrainMiddleware(application)", "dim"))
+
+    def _panel(self, title: str, tries: tuple[Try, ...]) -> Panel:
+        arrived = sum(one.arrived for one in tries)
+        every, none = arrived == len(tries), arrived == 0
+        style = "green" if every else "red" if none else "yellow"
+        count = f"{arrived} of {len(tries)} answers arrived"
+        rows = Table.grid(padding=(0, 1))
+        for number, one in enumerate(tries[:_MOST_ROWS], 1):
+            colour = "green" if one.arrived else "red"
+            rows.add_row(
+                Text(str(number), "dim"),
+                Text(self._glyph("✓" if one.arrived else "✗"), colour),
+                self._bar(one, colour),
+                self._outcome(one, colour),
+            )
+        parts: list[Table | Text] = [rows]
+        if len(tries) > _MOST_ROWS:
+            parts.append(Text(f"and {len(tries) - _MOST_ROWS} more; --json has them all", "dim"))
+        return Panel(
+            Group(*parts),
+            title=Text.assemble((title, "bold"), f" {self._glyph('·')} ", (count, style)),
+            title_align="left",
+            border_style=style,
+            box=box.ROUNDED,
+        )
+
+    def _outcome(self, one: Try, colour: str) -> Text:
+        first, _, rest = self._in_words(one).partition("; ")
+        return Text.assemble((first, colour), "\n" if rest else "", (rest, "dim"))
+
+    def _bar(self, one: Try, colour: str) -> Text:
+        """Show how much of the upload was sent."""
+        sent = one.answer.sent_bytes / self._size_bytes
+        # What was sent shows, however little it was.
+        filled = max(1, int(sent * _BAR_COLUMNS)) if sent else 0
+        full, empty = self._glyph("━"), self._glyph("─")
+        return Text.assemble((full * filled, colour), (empty * (_BAR_COLUMNS - filled), "dim"))
+
+    # --- words ---------------------------------------------------------------------------------
+
+    def _in_words(self, one: Try) -> str:
+        answer = one.answer
+        if one.arrived:
+            assert answer.first_byte_seconds is not None  # the whole answer is there
+            first = _time(answer.first_byte_seconds)
+            words = f"{answer.status} arrived, first byte read after {first}"
+        elif answer.error is not None:
+            error = answer.error.removesuffix(f" after {answer.sent_bytes} bytes")
+            words = f"lost, {error} after {_size(answer.sent_bytes)}"
+        else:
+            words = f"another answer arrived, status {answer.status}"
+        if one.report is not None:
+            report = one.report
+            words += (
+                f"; {_size(report.bytes_discarded)} discarded in {_time(report.seconds)}, "
+                f"drain {report.outcome.value}"
+            )
+        return words
+
+    def _verdict(self, observation: Observation) -> str:
+        lost, arrived = observation.lost_without, observation.arrived_drained
+        tries = len(observation.without)
+        seen = (
+            f"Without drainkit {lost} of {tries} answers were lost, "
+            f"with it {arrived} of {tries} arrived."
+        )
+        if observation.convincing:
+            return seen
+        if lost == 0:
+            return (
+                f"No loss was seen: without drainkit all {tries} answers arrived, so there is "
+                f"nothing to show. The loss is a race, and a larger --size loses it more often."
+            )
+        return f"{seen} That is not what was promised; `--json` has the details."
+
+    # --- the terminal --------------------------------------------------------------------------
+
+    def _line(self, words: str) -> None:
+        # One line stays one line, so that other programs can read it.
+        self._console.print(words, soft_wrap=True, markup=False)
+
+    def _glyph(self, glyph: str) -> str:
+        return _ASCII[glyph] if self._console.options.ascii_only else glyph
+
+
+_ASCII = {"✓": "+", "✗": "x", "━": "#", "─": "-", "·": "-"}
+
+
+def _size(nbytes: int) -> str:
+    if nbytes >= _MIB:
+        return f"{nbytes / _MIB:.1f} MiB".replace(".0 ", " ")
+    if nbytes >= _KIB:
+        return f"{nbytes / _KIB:.1f} KiB".replace(".0 ", " ")
+    return f"{nbytes} bytes"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
