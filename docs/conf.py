@@ -1,4 +1,6 @@
+import importlib
 from importlib.metadata import version as installed_version
+from types import FunctionType
 
 project = "drainkit"
 author = "The drainkit developers"
@@ -20,6 +22,22 @@ napoleon_numpy_docstring = False
 # Dataclasses document their fields under "Attributes:"; autodoc lists the same fields once more.
 napoleon_use_ivar = True
 
+# Classes live in private modules; the documentation knows them by the names that users import.
+PACKAGES = (
+    "drainkit",
+    "drainkit_wsgi",
+    "drainkit_asgi",
+    "drainkit_flask",
+    "drainkit_django",
+    "drainkit_starlette",
+    "drainkit_cli",
+)
+for package in map(importlib.import_module, PACKAGES):
+    for name in package.__all__:
+        thing = getattr(package, name)
+        if isinstance(thing, (type, FunctionType)):
+            thing.__module__ = package.__name__
+
 # A reference that leads nowhere fails the build. Names of other projects are the exception: their
 # indexes live on the network, and the documentation must build without one.
 nitpicky = True
@@ -29,4 +47,6 @@ nitpick_ignore_regex = [
         r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|rich"
         r"|socket|starlette|types|wsgiref)\b.*",
     ),
+    (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it
+    (r"py:class", r"drainkit_\w+(\._install)?\.App"),  # a type variable: the caller's own class
 ]
