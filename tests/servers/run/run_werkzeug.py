@@ -1,0 +1,11 @@
+"""Serve ``served_wsgi.application`` on werkzeug's development server, a thread a request."""
+
+import logging
+import sys
+
+from served_wsgi import application
+from werkzeug.serving import run_simple
+
+if __name__ == "__main__":
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True)

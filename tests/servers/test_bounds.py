@@ -1,0 +1,67 @@
+"""The limits hold on real sockets: a client that is slow or silent is let go in time."""
+
+import pytest
+
+from drainkit_clients import Upload, slow, strict
+from tests.servers.cases import KIB, MIB
+from tests.servers.conftest import Fleet
+from tests.servers.harness import SERVERS
+
+pytestmark = pytest.mark.server
+
+WATCHED_SECONDS = 8.0
+
+# Where the limits cannot reach, and why.
+OUT_OF_REACH = {
+    "waitress": "it waits for the whole body before it calls the application",
+    "daphne": "it waits for the whole body before it calls the application",
+    "granian-wsgi": "it gives a WSGI application no way to its socket",
+}
+
+BOUNDED = [name for name in SERVERS if name not in OUT_OF_REACH]
+
+UPLOAD = Upload(path="/413", size_bytes=MIB)
+
+
+@pytest.mark.parametrize("server", BOUNDED)
+def test_one_byte_at_a_time_is_closed_at_max_seconds(fleet: Fleet, server: str) -> None:
+    drained = fleet.get(server, wrap=True, policy={"max_seconds": 2.0})
+    before = len(drained.reports())
+    answer = slow(drained.address, UPLOAD, interval_seconds=0.3, timeout_seconds=WATCHED_SECONDS)
+    assert (answer.status, answer.complete) == (413, True)
+    assert answer.ended in ("fin", "reset"), f"open after {answer.seconds} s\n{drained.log()}"
+    assert answer.seconds <= 3.5
+    assert drained.wait_for_reports(before + 1)[-1]["outcome"] == "TIME_LIMIT"
+
+
+@pytest.mark.parametrize("server", BOUNDED)
+def test_a_silent_client_is_closed_after_idle_seconds_and_others_are_served(
+    fleet: Fleet, server: str
+) -> None:
+    drained = fleet.get(server, wrap=True, policy={"idle_seconds": 1.0})
+    before = len(drained.reports())
+    answer = slow(
+        drained.address,
+        UPLOAD,
+        interval_seconds=None,
+        first_bytes=1000,
+        timeout_seconds=WATCHED_SECONDS,
+    )
+    assert (answer.status, answer.complete) == (413, True)
+    assert answer.ended in ("fin", "reset"), f"open after {answer.seconds} s\n{drained.log()}"
+    assert answer.seconds <= 2.5
+    assert drained.wait_for_reports(before + 1)[-1]["outcome"] == "IDLE"
+    assert strict(drained.address, Upload(path="/413", size_bytes=MIB)).delivered
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_slow_but_steady_upload_is_not_called_silent(fleet: Fleet, server: str) -> None:
+    drained = fleet.get(server, wrap=True, policy={"idle_seconds": 0.5})
+    before = len(drained.reports())
+    # 20 KB/s: no read of 64 KiB is ever full within idle_seconds, yet the client is never silent.
+    steady = Upload(path="/413", size_bytes=32 * KIB, piece_bytes=2 * KIB, piece_pause_seconds=0.1)
+    answer = strict(drained.address, steady)
+    assert answer.delivered, answer.error
+    assert answer.status == 413
+    assert 1.5 < answer.seconds < 4
+    assert all(report["outcome"] == "COMPLETE" for report in drained.reports()[before:])

@@ -1,0 +1,100 @@
+"""A client that reads while it writes has its answer at once, and stops uploading."""
+
+import json
+import shutil
+import statistics
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drainkit_clients import Upload, eager
+from tests.servers.cases import MIB, PAGE, TRIES
+from tests.servers.conftest import Fleet
+from tests.servers.harness import SERVERS
+
+pytestmark = pytest.mark.server
+
+CURL_BYTES = 30_000_000
+CURL_SERVERS = [
+    "gunicorn-sync",
+    "uvicorn-h11",
+    "uvicorn-httptools",
+    "hypercorn-asyncio",
+    "hypercorn-trio",
+]
+
+# The client cannot be answered before its last byte, and why.
+ANSWERS_AFTER_THE_UPLOAD = {
+    "waitress": "it spools the whole body before it calls the application",
+    "daphne": "it spools the whole body before it calls the application",
+}
+
+
+def curl(program: str, address: tuple[str, int], upload: Path) -> dict[str, Any]:
+    """Upload a file with curl; return what its --write-out says."""
+    done = subprocess.run(
+        [
+            *(program, "--silent", "--show-error", "--max-time", "10", "--header", "Expect:"),
+            *("--request", "POST", "--upload-file", str(upload)),
+            *("--output", "/dev/null", "--write-out", "%{json}"),
+            f"http://{address[0]}:{address[1]}/413",
+        ],
+        capture_output=True,
+        timeout=15,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    said: dict[str, Any] = json.loads(done.stdout)
+    return said
+
+
+@pytest.mark.parametrize("server", CURL_SERVERS)
+def test_curl_has_the_413_at_once_and_stops_uploading(
+    fleet: Fleet, server: str, tmp_path: Path
+) -> None:
+    program = shutil.which("curl")
+    if program is None:
+        pytest.skip("needs curl")
+    upload = tmp_path / "upload"
+    with upload.open("wb") as file:
+        file.truncate(CURL_BYTES)
+    drained = fleet.get(server, wrap=True)
+    said = [curl(program, drained.address, upload) for _ in range(TRIES)]
+    assert [one["http_code"] for one in said] == [413] * TRIES
+    # The median: one slow start of a process on a busy machine says nothing about drainkit.
+    assert statistics.median(one["time_total"] for one in said) < 0.2
+    # Nobody waited for idle_seconds (5).
+    assert max(one["time_total"] for one in said) < 2
+    assert max(one["size_upload"] for one in said) < CURL_BYTES
+
+
+@pytest.mark.parametrize(
+    "server", [name for name in SERVERS if name not in ANSWERS_AFTER_THE_UPLOAD]
+)
+@pytest.mark.parametrize("path", ["/413", "/413-nolength"])
+def test_an_eager_client_need_not_upload_everything_first(
+    fleet: Fleet, server: str, path: str
+) -> None:
+    drained = fleet.get(server, wrap=True)
+    upload = Upload(path=path, size_bytes=256 * MIB)
+    answer = eager(drained.address, upload)
+    assert (answer.status, answer.body) == (413, b"too large\n"), f"{answer.error}\n{drained.log()}"
+    assert answer.delivered
+    assert answer.seconds < 1
+    assert answer.sent_bytes < upload.size_bytes
+
+
+@pytest.mark.parametrize("path", ["/page", "/page-stream", "/page-stream-nolength"])
+@pytest.mark.parametrize("server", SERVERS)
+def test_an_eager_client_never_waits_for_idle_seconds_not_even_for_a_big_page(
+    fleet: Fleet, server: str, path: str
+) -> None:
+    drained = fleet.get(server, wrap=True)
+    # It stops sending when it has the status and waits for the end of the page: drainkit must not
+    # wait for it in turn.
+    answer = eager(drained.address, Upload(path=path, size_bytes=64 * MIB))
+    assert answer.delivered, f"{answer.error}\n{drained.log()}"
+    assert (answer.status, answer.body) == (413, PAGE)
+    assert answer.seconds < 3
