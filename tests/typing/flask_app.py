@@ -1,0 +1,27 @@
+"""`drainkit_flask` as a type checker sees it."""
+
+from typing import assert_type
+
+from flask import Flask
+
+from drainkit import DrainPolicy, DrainReport
+from drainkit_flask import init_app
+from drainkit_wsgi import DrainMiddleware
+
+
+class Site(Flask):
+    """Somebody's own class."""
+
+
+def told(report: DrainReport) -> None:
+    """Take a report."""
+
+
+assert_type(init_app(Flask("site")), Flask)
+assert_type(init_app(Site("site"), DrainPolicy(max_bytes=None), on_report=told), Site)
+
+plain = Flask("site")
+plain.wsgi_app = DrainMiddleware(plain.wsgi_app)  # type: ignore[method-assign]
+
+init_app("site")  # type: ignore[type-var] # pyright: ignore[reportArgumentType]
+init_app(plain, {"max_bytes": 1})  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
