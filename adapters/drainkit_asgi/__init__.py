@@ -1,8 +1,12 @@
 """drainkit for any ASGI application: Starlette, FastAPI, Quart, Litestar, or a plain function.
 
-from drainkit_asgi import DrainMiddleware
+Wrap it around everything else::
 
-app = DrainMiddleware(app)
+    from drainkit_asgi import DrainMiddleware
+
+    app = DrainMiddleware(app)
+
+Messages that are not HTTP, and requests without a body, pass through.
 """
 
 from ._middleware import DrainMiddleware

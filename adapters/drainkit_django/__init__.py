@@ -1,5 +1,7 @@
 """drainkit for Django under WSGI: an entry in ``MIDDLEWARE``, or around ``wsgi.py``.
 
+In the settings::
+
     MIDDLEWARE = ["drainkit_django.DrainMiddleware", ...]  # first
     INSTALLED_APPS = [..., "drainkit_django"]  # system checks
     DRAINKIT = {"max_seconds": 10.0}  # fields of drainkit.DrainPolicy, and "on_report"

@@ -1,9 +1,11 @@
 """drainkit for Flask: `init_app` wraps an application and reads its configuration.
 
-from drainkit_flask import init_app
+Call it behind the configuration::
 
-app.config["DRAINKIT_MAX_SECONDS"] = 10.0
-init_app(app)
+    from drainkit_flask import init_app
+
+    app.config["DRAINKIT_MAX_SECONDS"] = 10.0
+    init_app(app)
 
 Without configuration keys, ``app.wsgi_app = drainkit_wsgi.DrainMiddleware(app.wsgi_app)`` is
 equally good.

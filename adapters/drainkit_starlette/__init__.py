@@ -1,8 +1,10 @@
 """drainkit for Starlette and FastAPI.
 
-from drainkit_starlette import init_app
+Call `init_app` where the application is made::
 
-init_app(app)
+    from drainkit_starlette import init_app
+
+    init_app(app)
 
 `init_app` wraps outermost and so sees every answer, those of ``max_body_size`` and of
 ``ServerErrorMiddleware`` included. `DrainMiddleware` is for ``app.add_middleware``; a

@@ -1,5 +1,7 @@
 """drainkit for any WSGI application: Flask, Django, Falcon, Bottle, or a plain function.
 
+Wrap it around everything else::
+
     from drainkit_wsgi import DrainMiddleware
 
     application = DrainMiddleware(application)
