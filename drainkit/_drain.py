@@ -76,6 +76,7 @@ class Drain:
     """
 
     __slots__ = (
+        "_arrived_bytes",
         "_bite",
         "_capacity",
         "_doomed",
@@ -135,6 +136,8 @@ class Drain:
         self._state = _State.APPLICATION
         self._placed = False
         self._elapsed = 0.0
+        # What the client sent since the beginning, whoever had it in the end.
+        self._arrived_bytes = 0
 
     @property
     def untouched(self) -> bool:
@@ -226,7 +229,7 @@ class Drain:
             now: The time in seconds.
         """
         self._expect_draining("received")
-        self.bytes_discarded += nbytes
+        self._take(nbytes)
         if not more:
             self.finished = True
             return self._end(Outcome.COMPLETE, now)
@@ -234,9 +237,6 @@ class Drain:
             self._adapt_bite(now - self._last_read)
             self._last_progress = now
         self._last_read = now
-        policy = self._bounds
-        if policy.max_bytes is not None and self.bytes_discarded >= policy.max_bytes:
-            return self._end(Outcome.BYTE_LIMIT, now)
         return self._next(now)
 
     def waited(self, now: float, nbytes: int = 0) -> Step:
@@ -248,7 +248,7 @@ class Drain:
                 discarded, but were not enough to count as progress.
         """
         self._expect_draining("waited")
-        self.bytes_discarded += nbytes
+        self._take(nbytes)
         return self._next(now)
 
     def disconnected(self, now: float) -> DrainReport:
@@ -283,6 +283,10 @@ class Drain:
             self._started = now - self._elapsed
         return self._end(outcome, now, detail)
 
+    def _take(self, nbytes: int) -> None:
+        self.bytes_discarded += nbytes
+        self._arrived_bytes += nbytes
+
     @property
     def _bounds(self) -> DrainPolicy:
         assert self.policy is not None  # begin() ended the drain otherwise
@@ -293,37 +297,38 @@ class Drain:
             raise RuntimeError(f"{call}() when {self._state.value}")
 
     def _next(self, now: float) -> Step:
-        """Return the next read, or end the drain if a deadline has passed."""
+        """Return the next read, or end the drain if a bound has been reached."""
         policy = self._bounds
-        whole, idle, rate = self._deadlines(policy)
-        if now >= whole:
-            # A doomed drain only lingers, so that eager clients can take the response.
-            return self._end(Outcome.BYTE_LIMIT if self._doomed else Outcome.TIME_LIMIT, now)
-        if now >= idle:
-            return self._end(Outcome.IDLE, now)
-        if now >= rate:
-            return self._end(Outcome.TOO_SLOW, now)
         max_bytes = self._bite
         if policy.max_bytes is not None:
+            if self.bytes_discarded >= policy.max_bytes:
+                return self._end(Outcome.BYTE_LIMIT, now)
             max_bytes = min(max_bytes, policy.max_bytes - self.bytes_discarded)
+        whole_left, idle_left, rate_left = self._seconds_left(policy, now)
+        if whole_left <= 0:
+            # A doomed drain only lingers, so that eager clients can take the response.
+            return self._end(Outcome.BYTE_LIMIT if self._doomed else Outcome.TIME_LIMIT, now)
+        if idle_left <= 0:
+            return self._end(Outcome.IDLE, now)
+        if rate_left <= 0:
+            return self._end(Outcome.TOO_SLOW, now)
         remaining = self.remaining_bytes
         if remaining:
             max_bytes = min(max_bytes, remaining)
-        return Read(max_bytes, min(whole, idle, rate) - now)
+        return Read(max_bytes, min(whole_left, idle_left, rate_left))
 
-    def _deadlines(self, policy: DrainPolicy) -> tuple[float, float, float]:
-        """Return when the whole drain, the silence and the rate run out."""
-        allowed = policy.max_seconds
+    def _seconds_left(self, policy: DrainPolicy, now: float) -> tuple[float, float, float]:
+        """Return what is left of the whole drain, of the silence and of the rate."""
+        elapsed = now - self._started
+        whole_left = policy.max_seconds - elapsed
+        idle_left = policy.idle_seconds - (now - self._last_progress)
         if self._doomed:
-            allowed = min(allowed, policy.idle_seconds)
-        whole = self._started + allowed
-        idle = self._last_progress + policy.idle_seconds
-        rate = whole
-        if policy.min_bytes_per_second > 0:
-            # The moment at which the average falls below the minimum if nothing more comes.
-            earned_seconds = self.bytes_discarded / policy.min_bytes_per_second
-            rate = self._started + max(policy.grace_seconds, earned_seconds)
-        return whole, idle, rate
+            whole_left = min(whole_left, policy.idle_seconds - elapsed)
+        if policy.min_bytes_per_second == 0:
+            return whole_left, idle_left, whole_left
+        # Until the average falls below the minimum, if nothing more comes.
+        earned_seconds = self._arrived_bytes / policy.min_bytes_per_second
+        return whole_left, idle_left, max(policy.grace_seconds, earned_seconds) - elapsed
 
     def _adapt_bite(self, took_seconds: float) -> None:
         idle_seconds = self._bounds.idle_seconds

@@ -80,7 +80,8 @@ def framing(
             # RFC 9112 section 6.1: such a message's framing is faulty.
             return _unknown("Transfer-Encoding in an HTTP/1.0 request", expects_continue)
         final = transfer_encoding.rpartition(",")[2].strip(" \t").lower()
-        if final != "chunked":
+        # str.lower() makes an ASCII letter of U+212A.
+        if final != "chunked" or not transfer_encoding.isascii():
             # Step 4: a request whose final coding is not chunked has no reliable length.
             return _unknown(
                 f"Transfer-Encoding {transfer_encoding[:80]!r} does not end in chunked",

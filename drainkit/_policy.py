@@ -106,6 +106,13 @@ class DrainPolicy:
         return dataclasses.replace(base if base is not None else cls(), **settings)
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
+
+
 def _check_count(field: str, value: object, *, least: int, instead: str = "") -> None:
     # bool is an int in Python, and never a count.
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -117,7 +124,7 @@ def _check_number(field: str, value: object, *, positive: bool) -> None:
     if (
         isinstance(value, bool)
         or not isinstance(value, (int, float))
-        or not math.isfinite(value)
+        or not _is_finite(value)
         or value < 0
         or (positive and value == 0)
     ):

@@ -6,6 +6,7 @@ or a caller's function raised.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import os
@@ -126,7 +127,8 @@ def publish(report: DrainReport, on_report: OnReport | None, now: float) -> None
         try:
             on_report(report)
         except Exception:
-            logger.exception("on_report raised an exception; it was given %r", report)
+            with contextlib.suppress(Exception):
+                logger.exception("on_report raised an exception; it was given %r", report)
 
     if report.outcome is Outcome.COMPLETE:
         if logger.isEnabledFor(logging.DEBUG):
@@ -137,19 +139,29 @@ def publish(report: DrainReport, on_report: OnReport | None, now: float) -> None
         _log(logging.WARNING, report, held_back)
 
 
+def _escaped(text: str) -> str:
+    """Return a client's text so that it cannot forge a second log line."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
 def _log(level: int, report: DrainReport, held_back: int) -> None:
+    # A handler whose disk is full or whose log server is gone is not the client's fault.
+    with contextlib.suppress(Exception):
+        _log_or_raise(level, report, held_back)
+
+
+def _log_or_raise(level: int, report: DrainReport, held_back: int) -> None:
     logger.log(
         level,
         "drain of %s %s ended: %s (%d bytes discarded in %.2f s, status %s, %s)%s%s",
-        report.method,
-        # A path is the client's text; it must not forge a second log line.
-        report.path.encode("unicode_escape").decode("ascii"),
+        _escaped(report.method),
+        _escaped(report.path),
         report.outcome.value,
         report.bytes_discarded,
         report.seconds,
         report.status,
         report.server,
-        f": {report.detail}" if report.detail else "",
+        f": {_escaped(report.detail)}" if report.detail else "",
         f" [{held_back} more of this kind held back]" if held_back else "",
         extra={
             "outcome": report.outcome.value,

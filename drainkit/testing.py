@@ -74,6 +74,7 @@ class ScriptedBody:
         self.reads = 0
         self._script = list(script)
         self._buffer = b""
+        self._has_ended = False
 
     def read(self, size: int = -1) -> bytes:
         """Return *size* bytes, fewer only at the end; all that is left when it is negative.
@@ -125,22 +126,21 @@ class ScriptedBody:
         self.reads += 1
         while self._script and isinstance(self._script[0], Silence):
             self.clock.advance(float(self._script.pop(0)))  # type: ignore[arg-type]
-        if not self._script:
+        if self._has_ended:
             return {"type": "http.disconnect"}
-        event = self._script.pop(0)
+        event = self._script.pop(0) if self._script else b""
         if isinstance(event, Disconnect):
-            self._script.clear()
+            self._has_ended = True
             return {"type": "http.disconnect"}
         assert isinstance(event, bytes)
         self.given_bytes += len(event)
-        more = any(not isinstance(later, Silence) for later in self._script)
-        return {"type": "http.request", "body": event, "more_body": more}
+        return {"type": "http.request", "body": event, "more_body": self._has_more()}
 
     def run(self, drain: Drain) -> DrainReport:
         """Begin *drain* and feed it the script until it ends; return its report."""
         step = drain.begin(self.clock.now)
         while isinstance(step, Read):
-            event = self._script.pop(0) if self._script else Disconnect()
+            event = self._script.pop(0) if self._script else b""
             if isinstance(event, Silence):
                 waited = min(float(event), step.wait_seconds)
                 self.clock.advance(waited)
@@ -154,9 +154,12 @@ class ScriptedBody:
                 if rest:
                     self._script.insert(0, rest)
                 self.given_bytes += len(piece)
-                more = any(not isinstance(later, Silence) for later in self._script)
-                step = drain.received(len(piece), more, self.clock.now)
+                step = drain.received(len(piece), self._has_more(), self.clock.now)
         return step
+
+    def _has_more(self) -> bool:
+        self._has_ended = all(isinstance(later, Silence) for later in self._script)
+        return not self._has_ended
 
     def _fill(self) -> bool:
         """Add the next piece to the buffer; say whether there was one."""

@@ -74,8 +74,10 @@ class Exchange:
         "_is_closed",
         "_is_closing",
         "_is_complete",
+        "_is_cut",
         "_is_started",
         "_largest_bytes",
+        "_late_read_bytes",
         "_lost_bytes",
         "_method",
         "_on_report",
@@ -115,6 +117,7 @@ class Exchange:
         self._ahead: deque[Message] = deque()
         self._ahead_bytes = 0
         self._largest_bytes = 0
+        self._late_read_bytes = 0
         self._lost_bytes = 0
         # The response so far.
         self._start: Message | None = None
@@ -127,6 +130,7 @@ class Exchange:
         # Set when the application has answered and may not receive any more.
         self._is_closing = False
         self._is_closed = False
+        self._is_cut = False
         self._closed: anyio.Event | None = None
 
     async def run(self, app: ASGIApplication) -> None:
@@ -137,11 +141,11 @@ class Exchange:
                 # The server answers for it, with 500 or by closing the connection.
                 await self._discard_alone()
                 await self._release_start()
-                if self._full is not None:
-                    await self._send(self._full)
+                await self._release_full()
         except Exception:
             # The server's own 500 must arrive, too.
             await self._discard_alone()
+            await self._release_full()
             raise
         finally:
             if self.drain.under_way:
@@ -157,32 +161,44 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The application's ``receive``."""
-        if self._ahead:
-            message = self._ahead.popleft()
-            nbytes = len(message["body"])
-            self._ahead_bytes -= nbytes
-            self.drain.late_read(nbytes)
-            return message
-        if self._lost_bytes:
-            raise LateReadError(
-                f"drainkit discarded {self._lost_bytes} bytes of this request's body, because it "
-                f"was received only after the response had begun, and no more than "
-                f"late_read_bytes are kept; receive the body before responding, or raise "
-                f"DrainPolicy.late_read_bytes"
-            )
+        while not self._is_diverted:
+            if self.drain.finished:
+                return await self._receive()
+            async with self._inbox:
+                # Another task may have received, or answered, while this one waited its turn.
+                if self._is_diverted or self.drain.finished:
+                    continue
+                message = await self._inbox.receive()
+                if message["type"] == "http.request":
+                    self.drain.app_read(
+                        len(message.get("body", b"")), more=bool(message.get("more_body", False))
+                    )
+                return message
         if self._is_closing:
             if not self._is_closed:
                 # Made here and not with the exchange: most requests never need it.
                 self._closed = self._closed or anyio.Event()
                 await self._closed.wait()
             return {"type": _DISCONNECT}
-        if self.drain.finished:
-            return await self._receive()
-        message = await self._inbox.take()
-        if message["type"] == "http.request":
-            self.drain.app_read(
-                len(message.get("body", b"")), more=bool(message.get("more_body", False))
-            )
+        if self._ahead:
+            return self._take_ahead()
+        raise LateReadError(
+            f"drainkit discarded {self._lost_bytes} bytes of this request's body, because it was "
+            f"received only after the response had begun, and no more than late_read_bytes="
+            f"{self._late_read_bytes} are kept; receive the body before responding, or raise "
+            f"DrainPolicy.late_read_bytes"
+        )
+
+    @property
+    def _is_diverted(self) -> bool:
+        """Whether the application's next message is not the server's next one."""
+        return self._is_closing or bool(self._ahead) or self._lost_bytes > 0
+
+    def _take_ahead(self) -> Message:
+        message = self._ahead.popleft()
+        nbytes = len(message["body"])
+        self._ahead_bytes -= nbytes
+        self.drain.late_read(nbytes)
         return message
 
     # --- what the application sends ------------------------------------------------------------
@@ -190,6 +206,8 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """The application's ``send``."""
         kind = message["type"]
+        if self._is_cut and self._is_complete:
+            return  # the response went out; only the discarding behind it was cancelled
         if kind == "http.response.body":
             await self._send_body(message)
         elif kind == "http.response.start" and not (self._is_started or self._settled):
@@ -204,10 +222,11 @@ class Exchange:
         """Keep the start until the first of the body tells what headers it needs."""
         if self._start is not None:
             raise RuntimeError("http.response.start was sent twice")
-        self._start = message
+        headers = list(message.get("headers", ()))  # any iterable, by the specification
+        self._start = {**message, "headers": headers}
         self.drain.status = message.get("status")
         self._trailers = bool(message.get("trailers", False))
-        for name, value in message.get("headers", ()):
+        for name, value in headers:
             if name.lower() == b"content-length" and value.isdigit():
                 self._response_length = int(value)
 
@@ -224,13 +243,15 @@ class Exchange:
             self._full = None
         total = self._passed_bytes + len(message.get("body", b""))
         if is_last and not self._trailers:
-            if self._start is not None and self._passed_bytes == 0:
-                self._set_length(len(message.get("body", b"")))
             await self._end_with(message)
-        elif self._order is Order.END_FIRST and total == self._response_length:
-            # The server ends the response here by itself; let it be the last message.
-            self._full = message
-            return
+        elif self._order is not Order.HOLD_END and total == self._response_length:
+            # The server may end the response here by itself; let it be the last message.
+            if not self._trailers:
+                self._full = message
+                return
+            await self._discard_first()
+            await self._release_start()
+            await self._send(message)
         else:
             await self._release_start()
             if total > RESPONSE_BUFFER_BYTES and not self._settled:
@@ -250,6 +271,9 @@ class Exchange:
         try:
             await self._end_in_order(last)
         finally:
+            if self.drain.under_way:
+                self._finish(self.drain.stop(Outcome.ERROR, anyio.current_time(), "cancelled"))
+                self._is_cut = True
             self._close()
         if self._has_been_left:
             self._server.close(self._receive)
@@ -260,13 +284,13 @@ class Exchange:
             not self._awaits_invitation
         ):
             await self._discard_first()
-            await self._release_start()
+            await self._release_start(last)
             await self._send_last(last)
             return
         step = self._begin(
             may_receive=self._order is not Order.DISCARD_FIRST and kind not in _SENDS_FILE
         )
-        await self._release_start()
+        await self._release_start(last)
         if isinstance(step, DrainReport):
             await self._send_last(last)
             return
@@ -338,29 +362,41 @@ class Exchange:
 
     # --- the response's headers ----------------------------------------------------------------
 
-    def _set_length(self, nbytes: int) -> None:
+    def _set_length(self, start: Message, whole: Message) -> None:
         """Let the client see the end of a whole response before the connection shows it."""
-        start = self._start
-        assert start is not None
         status = start.get("status", 0)
         if (
-            self._response_length is None
+            whole["type"] == "http.response.body"
+            and self._response_length is None
             and status >= 200
             and status not in _STATUSES_WITHOUT_CONTENT
             and self._scope.get("method") != "HEAD"
             and not _has_header(start, b"transfer-encoding")
         ):
+            nbytes = len(whole.get("body", b""))
             self._response_length = nbytes
             self._add_header(b"content-length", b"%d" % nbytes)
 
-    async def _release_start(self) -> None:
+    async def _release_start(self, whole: Message | None = None) -> None:
+        """Send the start that was held; *whole* is the body, if all of it is known."""
         if self._start is None:
             return
+        if whole is not None and self._passed_bytes == 0:
+            self._set_length(self._start, whole)
+        if not self.drain.under_way:
+            self.drain.policy = self._control.policy
         if self._will_be_left and not _has_header(self._start, b"connection"):
             self._add_header(b"connection", b"close")
         start, self._start = self._start, None
         self._is_started = True
         await self._send(start)
+
+    async def _release_full(self) -> None:
+        """Send what was held because it might have been the last message."""
+        if self._full is not None:
+            full, self._full = self._full, None
+            await self._release_start()
+            await self._send(full)
 
     @property
     def _will_be_left(self) -> bool:
@@ -442,12 +478,16 @@ class Exchange:
     async def _discard_one(self) -> Step:
         drain = self.drain
         try:
-            message = await self._inbox.take()
+            async with self._inbox:
+                if drain.finished:
+                    # The application was waiting for a message, and got the last.
+                    return drain.received(0, more=False, now=anyio.current_time())
+                message = await self._inbox.receive()
         except Exception as exc:
             return drain.stop(Outcome.ERROR, anyio.current_time(), f"{type(exc).__name__}: {exc}")
         now = anyio.current_time()
         if message["type"] != "http.request":
-            return drain.disconnected(now)
+            return self._left(now)
         nbytes = len(message.get("body", b""))
         more = bool(message.get("more_body", False))
         if more and not nbytes:
@@ -458,32 +498,46 @@ class Exchange:
             more = False
         return drain.received(nbytes, more, now)
 
+    def _left(self, now: float) -> Step:
+        """Take note of a disconnect; behind the body's last byte it is the body's end."""
+        drain = self.drain
+        if drain.remaining_bytes == 0:
+            # granian tells of it instead of the end, when the response went out before.
+            return drain.received(0, more=False, now=now)
+        return drain.disconnected(now)
+
     async def _read_ahead(self) -> None:
         """Take the body off the connection, and keep some of it; until cancelled or full."""
         policy = self._control.policy
         drain = self.drain
         if policy is None or self._awaits_invitation or self._is_full(policy.late_read_bytes):
             return
+        self._late_read_bytes = policy.late_read_bytes
         step = self._begin()
+        if isinstance(step, DrainReport):
+            return
         try:
             while isinstance(step, Read):
                 message = None
                 with anyio.move_on_after(step.wait_seconds):
-                    message = await self._inbox.take_or_leave()
+                    async with self._inbox:
+                        if drain.finished or self._is_full(policy.late_read_bytes):
+                            return
+                        message = await self._inbox.receive_or_leave()
+                        # Kept before anybody else may receive, or the order would be lost.
+                        body = message.get("body", b"")
+                        more = bool(message.get("more_body", False))
+                        if message["type"] == "http.request":
+                            self._keep(body, more, policy.late_read_bytes)
                 now = anyio.current_time()
                 if message is None:
                     step = drain.waited(now)
                 elif message["type"] != "http.request":
-                    step = drain.disconnected(now)
+                    step = self._left(now)
                 else:
-                    body = message.get("body", b"")
-                    more = bool(message.get("more_body", False))
-                    self._keep(body, more, policy.late_read_bytes)
                     step = drain.received(len(body), more, now)
                     if more and not body:
                         await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
-                    if isinstance(step, Read) and self._is_full(policy.late_read_bytes):
-                        return
             self._finish(step)
         except Exception as exc:
             now = anyio.current_time()
@@ -502,16 +556,17 @@ class Exchange:
         An application that has begun to read loses nothing: `_is_full` stopped in time, unless
         this message is larger than every one before.
         """
-        fits = 0 if self._lost_bytes else limit_bytes - self._ahead_bytes
+        if self._lost_bytes:
+            self._lost_bytes += len(body)
+            return
+        fits = limit_bytes - self._ahead_bytes
         self._largest_bytes = max(self._largest_bytes, len(body))
-        if len(body) <= fits or not (self.drain.untouched or self._lost_bytes):
+        if len(body) > fits and self.drain.untouched:
+            self._lost_bytes = len(body) - fits
+            body, more = body[:fits], True
+        if body or not more:
             self._ahead.append({"type": "http.request", "body": body, "more_body": more})
             self._ahead_bytes += len(body)
-            return
-        if fits > 0:
-            self._ahead.append({"type": "http.request", "body": body[:fits], "more_body": True})
-            self._ahead_bytes += fits
-        self._lost_bytes += len(body) - max(0, fits)
 
     def _forget_ahead(self) -> None:
         self._ahead.clear()
@@ -521,7 +576,8 @@ class Exchange:
         """Make room in the server's queue while it sends the last message; until cancelled."""
         while True:
             try:
-                message = await self._inbox.take()
+                async with self._inbox:
+                    message = await self._inbox.receive()
             except Exception:
                 return
             if message["type"] != "http.request":
