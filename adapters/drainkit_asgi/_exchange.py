@@ -161,12 +161,12 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The application's ``receive``."""
-        while not self._is_diverted:
+        while not self._is_diverted():
             if self.drain.finished:
                 return await self._receive()
             async with self._inbox:
                 # Another task may have received, or answered, while this one waited its turn.
-                if self._is_diverted or self.drain.finished:
+                if self._is_diverted() or self.drain.finished:
                     continue
                 message = await self._inbox.receive()
                 if message["type"] == "http.request":
@@ -189,7 +189,6 @@ class Exchange:
             f"DrainPolicy.late_read_bytes"
         )
 
-    @property
     def _is_diverted(self) -> bool:
         """Whether the application's next message is not the server's next one."""
         return self._is_closing or bool(self._ahead) or self._lost_bytes > 0

@@ -19,6 +19,12 @@ class LateReadError(OSError):
     """The application read a body after drainkit had to discard it."""
 
 
+# Other ways to read, which some servers' streams have.
+_UNCOUNTED = frozenset(
+    {"read1", "readinto", "readinto1", "readall", "peek", "detach", "raw", "rfile", "reader"}
+)
+
+
 class CountingInput:
     """A ``wsgi.input`` that tells the drain what the application reads."""
 
@@ -65,6 +71,11 @@ class CountingInput:
         return line
 
     def __getattr__(self, name: str) -> Any:
+        if name in _UNCOUNTED:
+            raise AttributeError(
+                f"{name}() of wsgi.input would not be counted by drainkit; PEP 3333 knows "
+                f"read, readline, readlines and iteration"
+            )
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
         return getattr(self._stream, name)
 

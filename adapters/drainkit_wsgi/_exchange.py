@@ -184,6 +184,7 @@ class Exchange:
         """Pass response bytes on at once: the ``write`` callable of PEP 3333."""
         self.release_start()
         self.make_room(len(data), is_done=False)
+        self.passed(len(data))
         if self._write is None:
             raise AssertionError("write() before start_response()")
         self._write(data)
@@ -226,6 +227,14 @@ class Exchange:
         A result that needs nothing is returned as it is: the body has been read, or the server's
         ``wsgi.file_wrapper`` made it.
         """
+        try:
+            return self._respond(result)
+        except BaseException:
+            # The server (its start_response) raised, and will never see what it would close.
+            close_iterable(result)
+            raise
+
+    def _respond(self, result: Iterable[bytes]) -> Iterable[bytes]:
         length = _whole_length(result)
         if length is not None:
             self.release_start(length)
@@ -264,14 +273,17 @@ class Exchange:
             else:
                 # Otherwise the server would throw away what the application wants to read.
                 self.server.refuse_reuse(self._start_response)
-        elif total > RESPONSE_BUFFER_BYTES:
+        if total > RESPONSE_BUFFER_BYTES and not self.body_read:
             if is_done and self._is_quiet:
                 pass  # a client that has stopped sending reads: the rest is for close()
             elif is_done:
                 self.discard()
             elif self.drain.untouched:
                 self._read_ahead()
-        self._passed_bytes = total
+
+    def passed(self, nbytes: int) -> None:
+        """Take note that *nbytes* of the response are being passed on."""
+        self._passed_bytes += nbytes
 
     def must_look_ahead(self, nbytes: int) -> bool:
         """Tell whether it matters, before *nbytes* are passed on, that they are the last."""
@@ -299,7 +311,7 @@ class Exchange:
         response: a client that stops sending at an error status (curl) would wait for the second
         piece, and the server for the client. So what is to be read is read before the first.
         """
-        if not self.drain.untouched or self.server.connection(self._environ) is not None:
+        if not self.drain.untouched or self._connection() is not None:
             return False
         if expected is not None:
             return expected > RESPONSE_BUFFER_BYTES
@@ -331,6 +343,12 @@ class Exchange:
         self._ahead.lost_bytes = drain.bytes_discarded
         self._shut_if_left()
 
+    def abandon(self, reason: BaseException) -> None:
+        """Leave the body alone: the process, its worker or this greenlet is being ended."""
+        drain = self.drain
+        if drain.report is None and not drain.finished:
+            self._finish(drain.stop(Outcome.ERROR, time.monotonic(), type(reason).__name__))
+
     def discard_before_server(self) -> None:
         """At the end, discard where the server would do so itself, and without a deadline."""
         if self.server.discards_before_close or self._must_discard_before_headers():
@@ -340,7 +358,7 @@ class Exchange:
         """Behind the response, do not let the server go on where the bounds said to stop."""
         report = self.drain.report
         if self._is_answered and report is not None and report.outcome in _ENDED_BY_BOUND:
-            descriptor = self.server.connection(self._environ)
+            descriptor = self._connection()
             if descriptor is not None:
                 shut_read_side(descriptor)
 
@@ -391,7 +409,7 @@ class Exchange:
     def _read_away(self, step: Read, keep: ReadAhead | None) -> DrainReport | None:
         """Read until the drain ends; return None if it only pauses for the application."""
         drain = self.drain
-        descriptor = self.server.connection(self._environ)
+        descriptor = self._connection()
         deadline = Deadline(
             descriptor, None if self._is_answered else self.server.socket(self._environ)
         )
@@ -411,8 +429,8 @@ class Exchange:
                     if isinstance(next_step, DrainReport):
                         return next_step
                     step = next_step
-        except OSError as exc:
-            # Without a descriptor there is no deadline, and without that no bound.
+        except (OSError, RuntimeError) as exc:
+            # Without a descriptor or a thread there is no deadline, and without that no bound.
             return drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
 
     def _read_once(
@@ -447,6 +465,9 @@ class Exchange:
                 return _as_report(drain.received(0, more=False, now=now))
             return drain.disconnected(now)
         return drain.received(nbytes, more=nbytes != remaining, now=now)
+
+    def _connection(self) -> int | None:
+        return self.server.connection(self._environ, self._stream)
 
     def _arrived_bytes(self, descriptor: int) -> int:
         """Return how much of the body may be read without waiting; 0 if the client is quiet.
@@ -528,6 +549,7 @@ class _Response(Iterator[bytes]):
                 self._ahead.append(behind)
         exchange.release_start()
         exchange.make_room(len(item), is_done=self._is_done)
+        exchange.passed(len(item))
         return item
 
     def _take(self) -> bytes | None:
@@ -539,20 +561,36 @@ class _Response(Iterator[bytes]):
         except Exception:
             self._exchange.discard()
             raise
+        except BaseException as exc:
+            self._exchange.abandon(exc)
+            raise
 
     def close(self) -> None:
         """Close the application's iterable, once, and discard the body behind the response."""
         if self._is_closed:
             return
         self._is_closed = True
+        ending = sys.exc_info()[1]
+        if ending is not None and not isinstance(ending, Exception):
+            self._exchange.abandon(ending)
         try:
             # First, so that what the application holds (a database connection) is not held for
             # as long as the client uploads.
-            close = getattr(self._result, "close", None)
-            if close is not None:
-                close()
-        finally:
+            close_iterable(self._result)
+        except Exception:
             self._exchange.discard(is_answered=True)
+            raise
+        except BaseException as exc:
+            self._exchange.abandon(exc)
+            raise
+        self._exchange.discard(is_answered=True)
+
+
+def close_iterable(result: Iterable[bytes]) -> None:
+    """Close an application's iterable, if it can be closed (PEP 3333)."""
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
 
 
 def _status_code(status: str) -> int | None:

@@ -22,7 +22,7 @@ class Invitation(enum.Enum):
     NEVER = "never"
 
 
-def _no_connection(environ: Environ) -> int | None:
+def _no_connection(environ: Environ, stream: Any) -> int | None:
     return None
 
 
@@ -44,8 +44,9 @@ class Server:
             is a class of the standard library.
         software: How its ``SERVER_SOFTWARE`` begins, for requests whose ``wsgi.input`` another
             middleware has replaced; ``None`` when the site chooses it.
-        connection: Returns the file descriptor of the client's connection, or ``None`` when it
-            cannot be reached; then no deadline can interrupt a read.
+        connection: Returns, for the environ and the server's own stream, the file descriptor of
+            the client's connection, or ``None`` when it cannot be reached; then no deadline can
+            interrupt a read.
         socket: Returns the socket object of that connection, or ``None`` when it cannot be
             reached.
         buffers_body: The server has the whole body before it calls the application, so nothing
@@ -63,7 +64,7 @@ class Server:
     name: str
     input_module: str | None = None
     software: str | None = None
-    connection: Callable[[Environ], int | None] = field(default=_no_connection)
+    connection: Callable[[Environ, Any], int | None] = field(default=_no_connection)
     socket: Callable[[Environ], Any] = field(default=_no_socket)
     buffers_body: bool = False
     invitation: Invitation = Invitation.ON_READ
@@ -88,7 +89,7 @@ def _gunicorn_socket(environ: Environ) -> Any:
     return environ.get("gunicorn.socket")  # gunicorn/http/wsgi.py, default_environ
 
 
-def _gunicorn_connection(environ: Environ) -> int | None:
+def _gunicorn_connection(environ: Environ, stream: Any) -> int | None:
     return _fileno(_gunicorn_socket(environ))
 
 
@@ -96,24 +97,18 @@ def _werkzeug_socket(environ: Environ) -> Any:
     return environ.get("werkzeug.socket")  # werkzeug/serving.py, make_environ
 
 
-def _werkzeug_connection(environ: Environ) -> int | None:
+def _werkzeug_connection(environ: Environ, stream: Any) -> int | None:
     return _fileno(_werkzeug_socket(environ))
 
 
-def _wsgiref_connection(environ: Environ) -> int | None:
+def _wsgiref_connection(environ: Environ, stream: Any) -> int | None:
     # http.server: the buffered reader of the socket itself.
-    return _fileno(environ.get("wsgi.input"))
+    return _fileno(stream)
 
 
-def _runserver_connection(environ: Environ) -> int | None:
-    # django/core/handlers/wsgi.py: LimitedStream keeps a method of http.server's reader.
-    read = getattr(environ.get("wsgi.input"), "_read", None)
-    return _fileno(getattr(read, "__self__", None))
-
-
-def _cheroot_connection(environ: Environ) -> int | None:
+def _cheroot_connection(environ: Environ, stream: Any) -> int | None:
     # cheroot/server.py: KnownLengthRFile and ChunkedRFile hold the connection's reader.
-    return _fileno(getattr(environ.get("wsgi.input"), "rfile", None))
+    return _fileno(getattr(stream, "rfile", None))
 
 
 def _cheroot_refuse_reuse(start_response: Any) -> None:
@@ -158,7 +153,7 @@ SERVERS = (
     Server(
         name="runserver",  # Django's
         input_module="django.core.handlers.wsgi",
-        connection=_runserver_connection,
+        # Its stream keeps the socket in a private name, so the connection is not reached.
         invitation=Invitation.SENT,  # http/server.py, by an HTTP/1.1 server, which it is
         discards_before_close=True,  # django/core/servers/basehttp.py, ServerHandler.close
     ),

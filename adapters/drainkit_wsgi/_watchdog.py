@@ -22,17 +22,21 @@ from typing import Any, Self
 _AFTER_TIMEOUT_SECONDS = 0.2
 
 
+# What every clock and every socket can wait; a policy may allow more.
+_LONGEST_WAIT_SECONDS = 86_400.0
+
+
 def shut_read_side(descriptor: int) -> None:
-    """Shut the read side of a connection; a client that has left already is no error."""
-    # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
-    blocking = os.get_blocking(descriptor)
-    connection = socket.socket(fileno=descriptor)
-    try:
-        os.set_blocking(descriptor, blocking)
-        with contextlib.suppress(OSError):
+    """Shut the read side of a connection; that the client has left already is no error."""
+    with contextlib.suppress(OSError):
+        # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
+        blocking = os.get_blocking(descriptor)
+        connection = socket.socket(fileno=descriptor)
+        try:
+            os.set_blocking(descriptor, blocking)
             connection.shutdown(socket.SHUT_RD)
-    finally:
-        connection.detach()
+        finally:
+            connection.detach()
 
 
 class Watch:
@@ -98,10 +102,11 @@ class _Watchdog:
         with self._start_lock:
             if self._condition is None:
                 # Made now and not at import: gevent may have replaced these names since.
-                self._condition = threading.Condition()
+                condition = threading.Condition()
                 threading.Thread(
-                    target=self._run, args=(self._condition,), name="drainkit", daemon=True
+                    target=self._run, args=(condition,), name="drainkit", daemon=True
                 ).start()
+                self._condition = condition
             return self._condition
 
     def _run(self, condition: threading.Condition) -> None:
@@ -114,7 +119,8 @@ class _Watchdog:
                 if self._wakes_at == float("inf"):
                     condition.wait()
                 else:
-                    condition.wait(max(0.0, self._wakes_at - time.monotonic()))
+                    seconds = max(0.0, self._wakes_at - time.monotonic())
+                    condition.wait(min(seconds, _LONGEST_WAIT_SECONDS))
                 now = time.monotonic()
                 for watch in self._watches:
                     if not watch.fired and watch.deadline <= now:
@@ -161,6 +167,7 @@ class Deadline:
 
         Raises:
             OSError: There is no descriptor left to watch with.
+            RuntimeError: The watchdog's thread cannot be started.
         """
         if self._descriptor is not None:
             self._watch = self._stack.enter_context(_watchdog.watching(self._descriptor))
@@ -178,7 +185,7 @@ class Deadline:
         if self._watch is None:
             return
         if self._connection is not None:
-            self._connection.settimeout(seconds)
+            self._connection.settimeout(min(seconds, _LONGEST_WAIT_SECONDS))
             seconds += _AFTER_TIMEOUT_SECONDS
         _watchdog.allow(self._watch, seconds)
 
