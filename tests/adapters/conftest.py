@@ -1,0 +1,32 @@
+"""What the in-process tests of the adapters share."""
+
+import types
+
+import pytest
+
+from drainkit import _report as report_module
+from drainkit import process_capacity
+from drainkit.testing import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def every_place_is_given_back():
+    """Whatever a test does, it leaves no drain under way."""
+    yield
+    active, process_capacity.active = process_capacity.active, 0
+
+    assert 0 == active
+
+
+@pytest.fixture(autouse=True)
+def new_throttle(monkeypatch):
+    """No test finds its warning held back by the one before."""
+    monkeypatch.setattr(report_module, "_throttle", report_module._Throttle())
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time for drainkit_wsgi that moves only when told to."""
+    clock = FakeClock(1000.0)
+    monkeypatch.setattr("drainkit_wsgi._exchange.time", types.SimpleNamespace(monotonic=clock))
+    return clock

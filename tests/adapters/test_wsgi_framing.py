@@ -1,0 +1,490 @@
+"""Rules 7 and 10 of the design's section 5: what must not be read, and who may say so."""
+
+import pytest
+
+from drainkit import CONTROL_KEY, DrainControl, DrainPolicy, Outcome, process_capacity
+from drainkit.testing import Disconnect, ScriptedBody, Silence
+from drainkit_wsgi import DrainMiddleware, Exchange
+from tests.adapters.wsgi_server import Result, answering, generator, reachable, serve
+
+NO = answering(b"no")
+
+
+# --- rule 7: never past what is framed ------------------------------------------------------------
+
+
+CHUNKED = {"HTTP_TRANSFER_ENCODING": "chunked", "length": None}
+
+
+def test_a_chunked_body_is_discarded_where_the_server_ends_it():
+    got = serve(NO, [b"x" * 700, b"y" * 300], **CHUNKED, **{"wsgi.input_terminated": True})
+
+    assert (Outcome.COMPLETE, 1000, None) == (
+        got.outcome,
+        got.report.bytes_discarded,
+        got.report.declared_bytes,
+    )
+
+
+@pytest.mark.parametrize("terminated", [{}, {"wsgi.input_terminated": False}], ids=["absent", "no"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+def test_a_chunked_body_that_nobody_ends_is_not_read(make, terminated):
+    """On such a server a read gives the raw connection, and with it the next request."""
+    got = serve(answering(b"no", make=make), **CHUNKED, **terminated)
+
+    assert (Outcome.UNFRAMED, b"no") == (got.outcome, got.body)
+    assert "the server does not end chunked bodies" == got.report.detail
+    assert "read" not in got.events
+
+
+def test_content_length_is_never_exceeded():
+    body = ScriptedBody([b"x" * 1000, b"GET /next HTTP/1.1"])
+    got = serve(NO, body, length=1000)
+
+    assert (Outcome.COMPLETE, 1000, 1000) == (
+        got.outcome,
+        got.report.bytes_discarded,
+        body.given_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    "length", ["abc", "-1", "1,2", "+5", "\uff11", "1" * 5000, "0x10", "1_000", " "], ids=ascii
+)
+@pytest.mark.parametrize("make", [None, Result, generator], ids=["list", "iterable", "generator"])
+def test_a_bad_content_length_costs_nobody_the_answer_and_nothing_is_read(make, length):
+    got = serve(answering(b"bad request", make=make), CONTENT_LENGTH=length)
+
+    assert (None, b"bad request", Outcome.UNFRAMED) == (got.raised, got.body, got.outcome)
+    assert "read" not in got.events
+    assert "Content-Length" in got.report.detail
+
+
+def test_transfer_encoding_in_http_1_0_is_not_read():
+    got = serve(NO, **CHUNKED, **{"wsgi.input_terminated": True, "SERVER_PROTOCOL": "HTTP/1.0"})
+
+    assert (Outcome.UNFRAMED, "read" in got.events) == (got.outcome, False)
+
+
+@pytest.mark.parametrize("protocol", ["HTTP/1.0", "INCLUDED", ""])
+def test_a_length_is_believed_in_every_protocol(protocol):
+    assert Outcome.COMPLETE == serve(NO, SERVER_PROTOCOL=protocol).outcome
+
+
+def test_a_request_without_input_is_passed_on():
+    def without_input(app, policy, on_report):
+        def call(environ, start_response):
+            del environ["wsgi.input"]
+            return DrainMiddleware(app, policy, on_report=on_report)(environ, start_response)
+
+        return call
+
+    got = serve(NO, wrap=without_input)
+
+    assert (None, b"no") == (got.raised, got.body)
+
+
+class Malformed:
+    """A server's stream that finds the body malformed."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def read(self, size=-1):
+        raise self.error
+
+
+@pytest.mark.parametrize("size", [2, 100_000], ids=["small", "big"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+@pytest.mark.parametrize(
+    ("error", "outcome", "detail"),
+    [
+        (ValueError("bad chunk"), Outcome.ERROR, "ValueError: bad chunk"),
+        (ConnectionResetError("gone"), Outcome.DISCONNECTED, "gone"),
+        (OSError("invalid chunk"), Outcome.DISCONNECTED, "invalid chunk"),
+        (TimeoutError("timed out"), Outcome.IDLE, "timed out"),
+    ],
+    ids=["malformed", "reset", "OSError", "timeout"],
+)
+def test_a_body_that_cannot_be_read_costs_nobody_the_answer(make, size, error, outcome, detail):
+    got = serve(
+        answering(b"r" * size, status="200 OK", make=make), **{"wsgi.input": Malformed(error)}
+    )
+
+    assert (None, size) == (got.raised, len(got.body))
+    assert (outcome, detail) == (got.outcome, got.report.detail)
+
+
+def test_a_client_that_leaves_is_reported_as_such():
+    got = serve(NO, [b"x" * 400, Disconnect()], length=1000)
+
+    assert Outcome.DISCONNECTED == got.outcome
+
+
+def test_a_stream_that_ends_too_early_is_a_client_that_left():
+    got = serve(NO, b"x" * 400, length=1000)
+
+    assert (Outcome.DISCONNECTED, 400) == (got.outcome, got.report.bytes_discarded)
+
+
+# --- Expect ---------------------------------------------------------------------------------------
+
+
+EXPECT = {"HTTP_EXPECT": "100-continue"}
+
+
+@pytest.mark.parametrize("server", ["unknown", "granian"])
+@pytest.mark.parametrize("size", [2, 100_000], ids=["small", "big"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+def test_where_a_read_might_invite_the_body_it_is_not_read(make, size, server):
+    """PEP 3333 lets a server send 100 Continue at the first read: that would ask for the upload."""
+    got = serve(answering(b"r" * size, make=make), server=server, **EXPECT)
+
+    assert (Outcome.EXPECT_PENDING, size) == (got.outcome, len(got.body))
+    assert "read" not in got.events
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "cheroot", "werkzeug"])
+def test_where_the_invitation_has_gone_out_the_body_comes_like_any_other(server):
+    got = serve(NO, server=server, **EXPECT)
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
+
+
+def test_a_body_that_the_application_has_begun_to_read_was_invited():
+    def app(environ, start_response):
+        environ["wsgi.input"].read(10)
+        return NO(environ, start_response)
+
+    assert (Outcome.COMPLETE, 990) == (
+        (report := serve(app, **EXPECT).report).outcome,
+        report.bytes_discarded,
+    )
+
+
+def test_an_expectation_in_http_1_0_is_ignored():
+    assert Outcome.COMPLETE == serve(NO, SERVER_PROTOCOL="HTTP/1.0", **EXPECT).outcome
+
+
+# --- the application's word -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [2, 100_000], ids=["small", "big"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+def test_the_application_may_decline(make, size):
+    def app(environ, start_response):
+        environ[CONTROL_KEY].policy = None
+        return answering(b"r" * size, make=make)(environ, start_response)
+
+    got = serve(app)
+
+    assert (Outcome.DECLINED, size) == (got.outcome, len(got.body))
+    assert "read" not in got.events
+
+
+def test_the_application_may_set_other_bounds():
+    def app(environ, start_response):
+        environ[CONTROL_KEY].policy = DrainPolicy(max_bytes=2000)
+        return NO(environ, start_response)
+
+    got = serve(app, b"x" * 2000, policy=DrainPolicy(max_bytes=0))
+
+    assert (Outcome.COMPLETE, 2000) == (got.outcome, got.report.bytes_discarded)
+
+
+def test_the_handle_works_through_a_copied_environ():
+    def copying(environ, start_response):
+        def inner(environ, start_response):
+            environ[CONTROL_KEY].policy = None
+            return NO(environ, start_response)
+
+        return inner(dict(environ), start_response)
+
+    assert Outcome.DECLINED == serve(copying).outcome
+
+
+def test_the_handle_shows_the_middlewares_policy():
+    seen = []
+    policy = DrainPolicy(max_bytes=5)
+
+    def app(environ, start_response):
+        seen.append(environ[CONTROL_KEY].policy)
+        return NO(environ, start_response)
+
+    serve(app, policy=policy)
+
+    assert seen[0] is policy
+
+
+def test_nested_middlewares_discard_once():
+    inner_reports = []
+    got = serve(DrainMiddleware(NO, DrainPolicy(max_bytes=0), on_report=inner_reports.append))
+
+    assert ([], Outcome.COMPLETE) == (inner_reports, got.outcome)
+    assert ["start", "write 2", "end", "close", "read"] == got.order
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_a_chunked_body_is_read_up_to_the_byte_limit_and_not_a_byte_further():
+    got = serve(
+        NO,
+        b"x" * 100_000,
+        policy=DrainPolicy(max_bytes=12_345),
+        **CHUNKED,
+        **{"wsgi.input_terminated": True},
+    )
+
+    assert (Outcome.BYTE_LIMIT, 12_345, 12_345) == (
+        got.outcome,
+        got.report.bytes_discarded,
+        got.source.given_bytes,
+    )
+
+
+def test_a_silence_that_nothing_can_end_is_judged_when_the_read_returns(clock):
+    """Where no connection can be reached, a read cannot be ended."""
+    body = ScriptedBody([b"x" * 1200, Silence(25), b"y" * 100_000], clock)
+    got = serve(NO, body)
+
+    assert (Outcome.TIME_LIMIT, 25.0) == (got.outcome, got.report.seconds)
+    assert got.source.given_bytes < 10_000
+
+
+def test_a_slow_drip_is_ended_by_the_rate(clock):
+    drip = ScriptedBody([b"x" * 100, Silence(1)] * 100, clock)
+    got = serve(NO, drip)
+
+    assert Outcome.TOO_SLOW == got.outcome
+    assert got.report.seconds <= 12  # one blocking read behind the 5 seconds of grace
+
+
+def test_a_steady_client_is_ended_by_the_time_limit(clock):
+    steady = ScriptedBody([b"x" * 10_000, Silence(1)] * 100, clock)
+    got = serve(NO, steady)
+
+    assert Outcome.TIME_LIMIT == got.outcome
+    assert 20 <= got.report.seconds <= 25
+
+
+def test_the_time_of_the_application_is_not_the_drains(clock):
+    def app(environ, start_response):
+        clock.advance(1000)
+        return NO(environ, start_response)
+
+    got = serve(app, ScriptedBody([b"x" * 500, Silence(1), b"x" * 500], clock))
+
+    assert (Outcome.COMPLETE, 1.0) == (got.outcome, got.report.seconds)
+
+
+def test_a_full_process_answers_and_reads_nothing():
+    assert process_capacity.acquire(1)
+    try:
+        got = serve(NO, policy=DrainPolicy(max_concurrent=1))
+    finally:
+        process_capacity.release()
+
+    assert (Outcome.AT_CAPACITY, b"no") == (got.outcome, got.body)
+    assert "read" not in got.events
+
+
+def test_a_doomed_body_is_not_read_for_longer_than_a_silence(clock):
+    body = ScriptedBody([b"x" * 10_000, Silence(0.5)] * 100, clock)
+    got = serve(NO, body, policy=DrainPolicy(max_bytes=900_000))
+
+    assert Outcome.BYTE_LIMIT == got.outcome
+    assert 5.0 <= got.report.seconds <= 8.0
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def test_what_on_report_raises_costs_nobody_the_answer(caplog):
+    def on_report(report):
+        raise LookupError
+
+    got = serve(DrainMiddleware(NO, on_report=on_report), wrap=None)
+
+    assert (None, b"no") == (got.raised, got.body)
+    assert "on_report raised" in caplog.text
+
+
+@pytest.mark.parametrize("read", [0, 10], ids=["untouched", "touched"])
+def test_each_unread_body_is_reported_once(read):
+    def app(environ, start_response):
+        environ["wsgi.input"].read(read)
+        return NO(environ, start_response)
+
+    assert (Outcome.COMPLETE, read, 1000 - read) == (
+        (report := serve(app).report).outcome,
+        report.bytes_read,
+        report.bytes_discarded,
+    )
+
+
+def test_without_a_status_the_report_has_none():
+    def app(environ, start_response):
+        raise LookupError
+
+    assert serve(app).report.status is None
+
+
+# --- the connection's fate ------------------------------------------------------------------------
+
+
+class Gateway:
+    """cheroot's: its start_response is a method, and it holds the request."""
+
+    def __init__(self, start_response):
+        self.start = start_response
+        self.req = type("HTTPRequest", (), {"close_connection": False})()
+
+    def start_response(self, status, headers, exc_info=None):
+        return self.start(status, headers, exc_info)
+
+
+def served_by_cheroot(app, **fields):
+    gateways = []
+
+    def gateway(app, policy, on_report):
+        middleware = DrainMiddleware(app, policy, on_report=on_report)
+
+        def call(environ, start_response):
+            gateways.append(Gateway(start_response))
+            return middleware(environ, gateways[0].start_response)
+
+        return call
+
+    got = serve(app, server="cheroot", wrap=gateway, **fields)
+    return got, gateways[0].req.close_connection
+
+
+@pytest.mark.parametrize(
+    ("policy", "closes"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
+)
+def test_cheroot_closes_the_connection_of_a_body_that_was_not_read_to_its_end(policy, closes):
+    got, closed = served_by_cheroot(NO, policy=policy)
+
+    assert closes == (got.outcome is not Outcome.COMPLETE) == closed
+
+
+def test_cheroot_does_not_throw_away_what_the_application_still_wants_to_read():
+    given = []
+
+    def make(environ, chunks):
+        yield b"a"
+        yield b"-"
+        given.append(environ["wsgi.input"].read())
+        yield b"b"
+
+    got, closed = served_by_cheroot(answering(status="200 OK", make=make))
+
+    assert (True, [b"x" * 1000], b"a-b") == (closed, given, got.body)
+
+
+# --- an adapter inside an application -------------------------------------------------------------
+
+
+def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
+    """As a framework's adapter does that cannot stand outside its application."""
+    reports = []
+
+    def app(environ, start_response):
+        exchange = Exchange.open(environ, DrainPolicy(), reports.append)
+        exchange.status = 413
+        start_response("413 Content Too Large", [])
+        return exchange.respond([b"no"])
+
+    got = serve(app, wrap=None)
+
+    assert ["start", "write 2", "end", "close", "read"] == got.order
+    assert (Outcome.COMPLETE, 413) == (reports[0].outcome, reports[0].status)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"length": 0},
+        {"length": None},
+        {CONTROL_KEY: DrainControl(None)},
+        {"server": "waitress"},
+    ],
+    ids=["no body", "no length", "nested", "buffered"],
+)
+def test_no_exchange_is_opened_where_there_is_nothing_to_do(fields):
+    opened = []
+
+    def app(environ, start_response):
+        opened.append(Exchange.open(environ, DrainPolicy()))
+        return NO(environ, start_response)
+
+    serve(app, wrap=None, **fields)
+
+    assert [None] == opened
+
+
+# --- rule 10: a row a server ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["gunicorn", "cheroot", "granian", "werkzeug", "wsgiref"])
+def test_a_server_is_known_by_its_input_or_by_its_name(name):
+    assert name == serve(NO, server=name).report.server
+
+
+@pytest.mark.parametrize(
+    ("software", "name"),
+    [
+        ("gunicorn/27.0.1", "gunicorn"),
+        ("Cheroot/11.1", "cheroot"),
+        ("Granian", "granian"),
+        ("WSGIServer/0.2 CPython/3.11", "wsgiref"),
+        ("My WSGIServer/0.2", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_behind_middleware_that_replaced_the_input_a_server_is_known_by_its_name(software, name):
+    assert name == serve(NO, SERVER_SOFTWARE=software).report.server
+
+
+def test_a_socket_that_is_closed_or_none_is_no_reason_to_fail():
+    with reachable() as gunicorn:
+        pass
+    got = serve(NO, **gunicorn)
+
+    assert (None, Outcome.COMPLETE) == (got.raised, got.outcome)
+
+
+def test_the_table_of_known_servers_does_not_grow_with_its_requests():
+    from drainkit_wsgi import _servers
+
+    for number in range(200):
+        serve(NO, SERVER_SOFTWARE=f"forged/{number}")
+
+    assert 64 >= len(_servers._known)
+
+
+def test_an_application_that_replaces_the_input_does_not_redirect_the_discarding():
+    def app(environ, start_response):
+        environ["wsgi.input"] = None
+        return NO(environ, start_response)
+
+    got = serve(app)
+
+    assert (None, Outcome.COMPLETE, 1000) == (got.raised, got.outcome, got.source.given_bytes)
+
+
+def test_a_process_without_a_descriptor_left_still_answers(monkeypatch):
+    """The look at the connection needs one, and a flood of connections takes them all."""
+
+    class NoneLeft:
+        def __init__(self):
+            raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("selectors.DefaultSelector", NoneLeft)
+    with reachable() as gunicorn:
+        app = answering(b"r" * 100_000, b"end", status="200 OK", make=generator)
+        got = serve(app, b"x" * 100_000, **gunicorn)
+
+    assert (None, 100_003) == (got.raised, len(got.body))
+    assert Outcome.ERROR == got.outcome

@@ -1,0 +1,270 @@
+"""Rule 4 of the design's section 5: what an application reads behind the beginning of its response.
+
+It gets the body exactly, or an OSError that tells the cure; never a wrong byte, and never an end
+that is not the body's.
+"""
+
+import io
+
+import pytest
+
+from drainkit import DrainPolicy, Outcome
+from drainkit_wsgi._body import ReadAhead
+from tests.adapters.wsgi_server import KIB, answering, reachable, serve
+
+BIG = b"r" * (64 * KIB + 1)
+BODY = bytes(range(256)) * 40  # 10,240 bytes
+# The last 64 KiB of a body are read without a look at the connection.
+LONG_BODY = BODY * 8
+
+
+def late(read, *, before=BIG):
+    """Return an application that reads only behind two chunks, the first a big one.
+
+    Two, because drainkit looks one chunk ahead: what is read before the second is not late.
+    """
+    got = []
+
+    def make(environ, chunks):
+        yield before
+        yield b"-"
+        got.append(read(environ["wsgi.input"]))
+        yield b"end"
+
+    return answering(status="200 OK", make=make), got
+
+
+def served(read, *, body=BODY, kept, **request):
+    app, got = late(read)
+    policy = DrainPolicy(late_read_bytes=kept)
+    return serve(app, body, policy=policy, **request), got
+
+
+READERS = {
+    "read()": lambda stream: stream.read(),
+    "read(n)": lambda stream: b"".join(iter(lambda: stream.read(100), b"")),
+    "readline()": lambda stream: b"".join(iter(stream.readline, b"")),
+    "readlines()": lambda stream: b"".join(stream.readlines()),
+    "iteration": b"".join,
+}
+
+
+@pytest.mark.parametrize("kept", [len(BODY), len(BODY) + 1])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_body_of_exactly_the_kept_bytes_is_read_late_in_every_way(read, kept):
+    exchange, got = served(read, kept=kept)
+
+    assert None is exchange.raised
+    assert [BODY] == got
+    assert BIG + b"-end" == exchange.body
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_one_byte_more_than_is_kept_is_an_error_and_not_the_end(read):
+    exchange, got = served(read, kept=len(BODY) - 1)
+
+    assert isinstance(exchange.raised, OSError)
+    assert [] == got
+
+
+def test_the_error_tells_both_numbers_and_the_cure():
+    exchange, _ = served(lambda stream: stream.read(), kept=240)
+
+    expected = (
+        "drainkit discarded 10000 bytes of this request's body, because it was read only after "
+        "the response had begun and only late_read_bytes=240 are kept; read the body before "
+        "responding, or raise DrainPolicy.late_read_bytes"
+    )
+    assert expected == str(exchange.raised)
+
+
+def test_what_is_kept_is_exact_up_to_the_gap():
+    got = []
+
+    def read(stream):
+        got.extend(iter(lambda: stream.read(1), b""))
+
+    exchange, _ = served(read, kept=1000)
+
+    assert isinstance(exchange.raised, OSError)
+    assert BODY[:1000] == b"".join(got)
+
+
+def test_with_nothing_kept_every_late_read_is_an_error():
+    exchange, _ = served(lambda stream: stream.read(1), kept=0)
+
+    assert isinstance(exchange.raised, OSError)
+
+
+def test_an_error_that_the_application_handles_comes_again():
+    errors = []
+
+    def read(stream):
+        for _ in range(2):
+            with pytest.raises(OSError, match="late_read_bytes") as caught:
+                stream.read()
+            errors.append(str(caught.value))
+
+    exchange, _ = served(read, kept=0)
+
+    assert (None, errors[0]) == (exchange.raised, errors[1])
+
+
+@pytest.mark.parametrize("name", ["readinto", "read1", "peek"])
+def test_no_other_way_to_read_gets_past_what_was_read_ahead(name):
+    """The server's own stream has more methods, and its bytes are not next in turn."""
+
+    class Stream(io.BufferedReader):
+        pass
+
+    def read(stream):
+        method = getattr(stream, name, None)
+        if method is None:
+            return None
+        if name == "readinto":
+            into = bytearray(5)
+            return bytes(into[: method(into)])
+        return bytes(method(5))[:5]
+
+    app, got = late(read)
+    serve(
+        app,
+        BODY,
+        **{"wsgi.input": Stream(io.BytesIO(BODY + b"GET /next")), "CONTENT_LENGTH": "10240"},
+    )
+
+    assert got in ([None], [BODY[:5]])
+
+
+def test_a_chunked_body_is_read_late_as_well():
+    exchange, got = served(
+        lambda stream: stream.read(),
+        kept=len(BODY),
+        length=None,
+        **{"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True},
+    )
+
+    assert (None, [BODY]) == (exchange.raised, got)
+
+
+def test_a_body_read_late_was_read_ahead_once_and_reported_once():
+    exchange, _ = served(lambda stream: stream.read(), kept=len(BODY))
+
+    assert Outcome.COMPLETE == exchange.outcome
+    assert "read" not in exchange.order[exchange.order.index(f"write {len(BIG)}") :]
+
+
+def test_what_the_application_does_not_read_late_is_thrown_away_without_an_error():
+    exchange, got = served(lambda stream: stream.read(5), kept=len(BODY))
+
+    assert (None, [BODY[:5]]) == (exchange.raised, got)
+
+
+def test_a_client_that_pauses_lets_the_response_go_on():
+    """Curl stops sending at an error status, and others wait for what they asked: no deadlock."""
+
+    def make(environ, chunks):
+        yield BIG
+        yield b"-"
+        yield environ["wsgi.input"].read()
+
+    with reachable(sends=b"") as gunicorn:
+        got = serve(answering(status="413 Content Too Large", make=make), LONG_BODY, **gunicorn)
+
+    assert ["start", f"write {len(BIG)}"] == got.order[:2]
+    assert (None, BIG + b"-" + LONG_BODY) == (got.raised, got.body)
+
+
+def test_behind_a_pause_first_what_was_kept_then_the_rest():
+    """The first piece comes at once, then the client is quiet until it sees the response."""
+    with reachable() as gunicorn:
+        connection = gunicorn["gunicorn.socket"]
+
+        reads = []
+
+        class QuietAfterTheFirst:
+            def __init__(self):
+                self.given = 0
+
+            def read(self, size):
+                if self.given == 0:
+                    connection.recv(1)  # nothing more is waiting on the connection
+                reads.append(size)
+                piece = LONG_BODY[self.given : self.given + size]
+                self.given += len(piece)
+                return piece
+
+        app, got = late(lambda stream: stream.read())
+        gunicorn["wsgi.input"] = QuietAfterTheFirst()
+        exchange = serve(app, LONG_BODY, SERVER_SOFTWARE="gunicorn/27", **gunicorn)
+
+    assert (None, [LONG_BODY], []) == (exchange.raised, got, exchange.reports)
+    assert 1 == reads[0]
+
+
+@pytest.mark.parametrize("policy", [DrainPolicy(max_bytes=0), None], ids=["max_bytes=0", "None"])
+def test_a_declined_body_is_read_late_from_the_server_itself(policy):
+    """Nothing is read ahead; a client that can do both gets its answer as without drainkit."""
+    got = []
+
+    def app(environ, start_response):
+        environ["drainkit.control"].policy = policy
+        start_response("200 OK", [])
+        yield BIG
+        yield b"-"
+        got.append(environ["wsgi.input"].read())
+
+    exchange = serve(app, BODY)
+
+    assert (None, [BODY]) == (exchange.raised, got)
+
+
+def test_an_unframed_body_is_read_late_from_the_server_itself():
+    exchange, got = served(
+        lambda stream: stream.read(5), kept=0, length=None, HTTP_TRANSFER_ENCODING="chunked"
+    )
+
+    assert (None, [BODY[:5]]) == (exchange.raised, got)
+    assert Outcome.UNFRAMED == exchange.outcome
+
+
+def test_a_read_behind_the_discarding_is_an_error_and_not_the_end():
+    """An application that goes on in a thread, or in its close()."""
+    got = []
+
+    def app(environ, start_response):
+        got.append(environ["wsgi.input"])
+        return answering(b"no")(environ, start_response)
+
+    serve(app, BODY)
+
+    with pytest.raises(OSError, match="discarded 10240 bytes"):
+        got[0].read()
+
+
+def test_a_byte_limit_in_the_read_ahead_leaves_no_wrong_end():
+    """The body goes on behind the limit, so a late reader must not take it for the whole."""
+    app, got = late(lambda stream: stream.read())
+    exchange = serve(app, BODY, policy=DrainPolicy(max_bytes=2000, late_read_bytes=5000))
+
+    assert Outcome.BYTE_LIMIT == exchange.outcome
+    assert [BODY] == got or isinstance(exchange.raised, OSError)
+
+
+def test_a_client_that_left_in_the_read_ahead_leaves_no_wrong_end():
+    app, got = late(lambda stream: stream.read())
+    exchange = serve(app, BODY, length=len(BODY) + 5)
+
+    assert Outcome.DISCONNECTED == exchange.outcome
+    # Without drainkit the server's stream would end early just so: Content-Length tells.
+    assert [BODY] == got
+
+
+def test_nothing_is_kept_behind_a_gap():
+    """Also not when there is room again, because the application has taken what was kept."""
+    ahead = ReadAhead(5)
+    ahead.add(b"abcdefg")
+    ahead.kept.clear()
+    ahead.add(b"hi")
+
+    assert (b"", 4) == (ahead.kept, ahead.lost_bytes)

@@ -1,0 +1,454 @@
+"""Rule 8 of the design's section 5: deadlines for reads that block, on real pairs of sockets.
+
+The waits in here are real and short; each bound is many times what it needs on a busy machine.
+"""
+
+import contextlib
+import os
+import random
+import socket
+import threading
+import time
+import warnings
+
+import pytest
+
+from drainkit import DrainPolicy, Outcome
+from drainkit_wsgi import _watchdog as watchdog_module
+from drainkit_wsgi._watchdog import Deadline
+from tests.adapters.wsgi_server import answering, generator, input_class, serve
+
+LIMIT_SECONDS = 5.0
+# How late a deadline may be noticed: 0.2 s behind the socket's own timeout, and a busy machine.
+LATE_SECONDS = 1.5
+BIG = b"r" * 100_000
+
+
+@pytest.fixture
+def pair():
+    """Two ends of a connection: the server's and the client's."""
+    server, client = socket.socketpair()
+    client.settimeout(LIMIT_SECONDS)
+
+    def give_up():
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_WR)
+
+    # So that a deadline which does not come fails a test instead of blocking it.
+    timer = threading.Timer(LIMIT_SECONDS, give_up)
+    timer.start()
+    with server, client:
+        yield server, client
+    timer.cancel()
+    timer.join()
+
+
+@pytest.fixture
+def new_watchdog(monkeypatch):
+    """A watchdog that has watched nothing yet."""
+    new = watchdog_module._Watchdog()
+    monkeypatch.setattr(watchdog_module, "_watchdog", new)
+    return new
+
+
+class FromConnection:
+    """The body as gunicorn reads it: a read blocks until it has all that was asked for."""
+
+    def __init__(self, connection):
+        self.file = connection.makefile("rb", buffering=0)
+        self.calls = 0
+
+    def read(self, size):
+        self.calls += 1
+        data = b""
+        while len(data) < size and (piece := self.file.read(size - len(data))):
+            data += piece
+        return data
+
+
+def serve_on(server, app=None, *, policy, length=100_000, **fields):
+    """Serve a request whose body comes over *server*; return what happened and how long it took."""
+    body = FromConnection(server)
+    fields.setdefault("gunicorn.socket", server)
+    fields["wsgi.input"] = input_class("gunicorn.http.body")(body, [])
+    started = time.monotonic()
+    with contextlib.closing(body.file):
+        got = serve(
+            app or answering(b"no", status="200 OK"), length=length, policy=policy, **fields
+        )
+    return got, time.monotonic() - started
+
+
+def readable(server, client):
+    """Tell whether the read side of *server* is open: a byte sent arrives."""
+    client.sendall(b"!")
+    return server.recv(1) == b"!"
+
+
+@contextlib.contextmanager
+def dripping(client, *, every_seconds, start=b""):
+    """Let a client send a byte every so often."""
+    stop = threading.Event()
+
+    def drip():
+        with contextlib.suppress(OSError):
+            client.sendall(start)
+            while not stop.wait(every_seconds):
+                client.sendall(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(LIMIT_SECONDS)
+
+
+SILENT = DrainPolicy(idle_seconds=0.2)
+WHOLE = DrainPolicy(max_seconds=0.3, min_bytes_per_second=0)
+APPS = {
+    "behind the response": answering(b"no", status="200 OK"),
+    "before the response": answering(BIG, status="200 OK"),
+    "read ahead": answering(BIG, b"end", status="200 OK", make=generator),
+}
+
+
+# --- a blocked read ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("app", ["behind the response", "before the response"])
+def test_a_read_of_a_silent_client_ends_at_the_deadline(pair, app):
+    server, _ = pair
+    got, seconds = serve_on(server, APPS[app], policy=SILENT)
+
+    assert (None, Outcome.IDLE) == (got.raised, got.outcome)
+    assert 0.2 <= seconds < 0.2 + LATE_SECONDS
+
+
+@pytest.mark.parametrize("app", ["behind the response", "before the response", "read ahead"])
+def test_one_byte_at_a_time_passes_no_deadline(pair, app):
+    """It passes every timeout of the socket; the watchdog shuts it all the same."""
+    server, client = pair
+    with dripping(client, every_seconds=0.02, start=b"x" * 700):
+        got, seconds = serve_on(server, APPS[app], policy=WHOLE)
+
+    assert (None, Outcome.TIME_LIMIT) == (got.raised, got.outcome)
+    assert 0.3 <= seconds < 0.3 + LATE_SECONDS
+    assert 700 <= got.report.bytes_discarded < 2000
+
+
+def test_bytes_gathered_by_a_read_that_was_ended_are_counted(pair):
+    server, client = pair
+    client.sendall(b"x" * 700)
+    got, _ = serve_on(server, policy=DrainPolicy(idle_seconds=0.2, min_bytes_per_second=0))
+
+    assert (Outcome.IDLE, 700) == (got.outcome, got.report.bytes_discarded)
+
+
+@pytest.mark.parametrize("app", ["before the response", "read ahead"])
+def test_the_answer_can_be_sent_behind_a_deadline_that_ended_a_read(pair, app):
+    server, client = pair
+    got, _ = serve_on(server, APPS[app], policy=SILENT)
+    server.sendall(b"the answer")
+
+    assert Outcome.COMPLETE is not got.outcome if got.reports else True
+    assert got.body.startswith(BIG)
+    assert b"the answer" == client.recv(100)
+
+
+@pytest.mark.parametrize("timeout", [None, 7.5, 0.0], ids=repr)
+def test_a_socket_keeps_its_own_timeout(pair, timeout):
+    """Gunicorn's gevent worker and a site's setdefaulttimeout have theirs."""
+    server, client = pair
+    client.sendall(b"x" * 1000)
+    server.settimeout(timeout)
+    got, _ = serve_on(server, APPS["before the response"], policy=SILENT, length=1000)
+
+    assert (Outcome.COMPLETE, timeout) == (got.outcome, server.gettimeout())
+
+
+def test_the_rest_of_a_body_that_ended_in_time_is_complete(pair):
+    server, client = pair
+    with dripping(client, every_seconds=0.005):
+        got, _ = serve_on(
+            server, policy=DrainPolicy(idle_seconds=5, min_bytes_per_second=1), length=20
+        )
+
+    assert (Outcome.COMPLETE, 20) == (got.outcome, got.report.bytes_discarded)
+
+
+def test_a_server_must_not_go_on_where_the_bounds_said_to_stop(pair):
+    """Behind the response the read side is shut; what the server still sends is not touched."""
+    server, client = pair
+    client.sendall(b"x" * 5000)
+    got, _ = serve_on(server, policy=DrainPolicy(max_bytes=1000, idle_seconds=0.2))
+    server.sendall(b"still sending")
+
+    assert Outcome.BYTE_LIMIT == got.outcome
+    while left := server.recv(65536):
+        assert b"x" in left
+    assert b"still sending" == client.recv(100)
+
+
+# --- and nothing else does ------------------------------------------------------------------------
+
+
+def test_a_connection_whose_body_was_read_in_time_is_never_shut(pair):
+    """Its deadline passes while the next request is served on it."""
+    server, client = pair
+    client.sendall(b"x" * 1000)
+    got, _ = serve_on(server, policy=DrainPolicy(idle_seconds=0.1), length=1000)
+    time.sleep(0.4)
+
+    assert Outcome.COMPLETE == got.outcome
+    assert readable(server, client)
+
+
+def test_a_deadline_that_comes_as_the_watch_ends_is_one_or_the_other(pair):
+    """Never a read side shut without the request knowing, and then the next request is."""
+    random.seed(5)
+    fired = 0
+    for _ in range(150):
+        server, client = socket.socketpair()
+        with server, client:
+            deadline = Deadline(server.fileno())
+            with deadline:
+                deadline.allow(0.003)
+                time.sleep(random.uniform(0.002, 0.004))
+            if deadline.fired:
+                assert b"" == server.recv(1)
+            else:
+                assert readable(server, client)
+            fired += deadline.fired
+
+    assert 0 < fired < 150
+
+
+def test_a_connection_that_got_the_number_of_a_closed_one_is_never_shut():
+    server, client = socket.socketpair()
+    number = server.fileno()
+    deadline = Deadline(number)
+    with client, deadline:
+        deadline.allow(0.1)
+        server.close()
+        other, peer = socket.socketpair()
+        with other, peer:
+            assert number == other.fileno()
+            ends = time.monotonic() + LIMIT_SECONDS
+            while not deadline.fired and time.monotonic() < ends:
+                time.sleep(0.01)
+
+            assert deadline.fired
+            assert readable(other, peer)
+
+
+def test_a_deadline_may_be_moved_later(pair):
+    server, client = pair
+    deadline = Deadline(server.fileno())
+    with deadline:
+        for _ in range(8):
+            deadline.allow(0.3)
+            time.sleep(0.1)
+
+        assert not deadline.fired
+    assert readable(server, client)
+
+
+def test_the_nearest_of_several_deadlines_comes_first(pair, new_watchdog):
+    """The thread sleeps towards a far one when a near one comes."""
+    server, client = pair
+    far, near = Deadline(server.fileno()), Deadline(client.fileno())
+    with far, near:
+        far.allow(60)
+        time.sleep(0.05)
+        started = time.monotonic()
+        near.allow(0.1)
+        assert b"" == client.recv(1)
+
+        assert 0.1 <= time.monotonic() - started < LATE_SECONDS
+        assert (True, False) == (near.fired, far.fired)
+
+
+@pytest.mark.parametrize("default", [None, 5.0, 0.0], ids=repr)
+def test_a_default_timeout_does_not_switch_the_connection_to_not_blocking(pair, default):
+    """A socket object made of a descriptor would: the flag belongs to the shared description."""
+    server, _ = pair
+    deadline = Deadline(server.fileno())
+    socket.setdefaulttimeout(default)
+    try:
+        with deadline:
+            deadline.allow(0.05)
+            assert b"" == server.recv(1)
+    finally:
+        socket.setdefaulttimeout(None)
+
+    assert deadline.fired
+    assert os.get_blocking(server.fileno())
+
+
+def test_no_descriptor_is_left_open(pair):
+    server, client = pair
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(5):
+        client.sendall(b"x" * 1000)
+        serve_on(server, policy=SILENT, length=1000)
+    serve_on(server, policy=SILENT)
+
+    assert before == len(os.listdir("/dev/fd"))
+
+
+def test_a_connection_that_cannot_be_watched_is_not_read(pair, monkeypatch):
+    """Without a deadline there is no bound."""
+    server, client = pair
+    client.sendall(b"x" * 1000)
+
+    def none_left(descriptor):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("os.dup", none_left)
+    got, _ = serve_on(server, policy=SILENT, length=1000)
+
+    assert (None, Outcome.ERROR, 0, b"no") == (
+        got.raised,
+        got.outcome,
+        got.report.bytes_discarded,
+        got.body,
+    )
+
+
+# --- one thread, from the first need on -----------------------------------------------------------
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "drainkit"]
+
+
+def test_one_thread_serves_all_and_starts_with_the_first(pair, new_watchdog):
+    before = len(threads())
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(Deadline(pair[0].fileno()))
+    serve_on(pair[0], policy=SILENT)
+
+    assert before + 1 == len(threads())
+    assert all(thread.daemon for thread in threads())
+
+
+def test_many_threads_at_once_start_one(new_watchdog):
+    before = len(threads())
+    count = 16
+    barrier = threading.Barrier(count)
+    ended = []
+
+    def work():
+        server, client = socket.socketpair()
+        with server, client:
+            barrier.wait(LIMIT_SECONDS)
+            with Deadline(server.fileno()) as deadline:
+                deadline.allow(0.1)
+                ended.append((server.recv(1), deadline.fired))
+
+    workers = [threading.Thread(target=work) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(LIMIT_SECONDS)
+
+    assert [(b"", True)] * count == ended
+    assert before + 1 == len(threads())
+
+
+def test_importing_and_serving_without_a_connection_starts_none(new_watchdog):
+    before = len(threads())
+    serve(answering(b"no"))
+
+    assert before == len(threads())
+
+
+def test_a_thread_that_could_not_start_is_started_by_the_next(pair, new_watchdog, monkeypatch):
+    """Where threads run out, the one request goes unread; the process must not stay unbounded."""
+    server, _ = pair
+
+    def cannot(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", cannot)
+        first, _ = serve_on(server, policy=SILENT)
+    second, seconds = serve_on(server, policy=SILENT)
+
+    assert (None, b"no") == (first.raised, first.body)
+    assert (Outcome.IDLE, True) == (second.outcome, seconds < 0.2 + LATE_SECONDS)
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300], ids=repr)
+def test_a_deadline_beyond_all_clocks_does_not_end_the_watchdog(pair, new_watchdog, seconds):
+    """Who wants no time limit writes a large one; threading.TIMEOUT_MAX is 292 years."""
+    server, _ = pair
+    with Deadline(server.fileno()) as forever:
+        forever.allow(seconds)
+        time.sleep(0.1)
+    with Deadline(server.fileno()) as deadline:
+        deadline.allow(0.05)
+        assert b"" == server.recv(1)
+
+        assert (False, True) == (forever.fired, deadline.fired)
+
+
+def test_a_socket_with_a_timeout_beyond_all_clocks_is_no_reason_to_fail(pair):
+    """settimeout() raises OverflowError for what a policy allows."""
+    server, client = pair
+    client.sendall(b"x" * 1000)
+    forever = DrainPolicy(max_seconds=1e12, idle_seconds=1e12, min_bytes_per_second=0)
+    got, _ = serve_on(server, APPS["before the response"], policy=forever, length=1000)
+
+    assert (None, Outcome.COMPLETE) == (got.raised, got.outcome)
+
+
+def test_a_descriptor_that_is_no_socket_does_not_end_the_watchdog(pair, new_watchdog):
+    """Wsgiref's connection is looked for in wsgi.input, which an application may replace."""
+    server, _ = pair
+    reader, writer = os.pipe()
+    try:
+        with Deadline(reader) as pipe:
+            pipe.allow(0.05)
+            time.sleep(0.2)
+        with Deadline(server.fileno()) as deadline:
+            deadline.allow(0.05)
+            ends = time.monotonic() + LATE_SECONDS
+            while not deadline.fired and time.monotonic() < ends:
+                time.sleep(0.01)
+
+        assert deadline.fired
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_a_forked_child_has_its_own_thread_and_none_of_its_parents_connections(pair):
+    """A child that held a duplicate would keep its parent's connection open for ever."""
+    server, client = pair
+    other, peer = socket.socketpair()
+    with other, peer, Deadline(server.fileno()) as deadline:
+        deadline.allow(60)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
+            child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                open_ones = len(watchdog_module._watchdog._watches)
+                with Deadline(other.fileno()) as childs:
+                    childs.allow(0.05)
+                    other.settimeout(LIMIT_SECONDS)
+                    data = other.recv(1)
+                code = 0 if (open_ones, data, childs.fired) == (0, b"", True) else 2
+            finally:
+                os._exit(code)
+        _, status = os.waitpid(child, 0)
+
+        assert 0 == os.waitstatus_to_exitcode(status)
+        assert not deadline.fired
+    assert readable(server, client)

@@ -1,0 +1,78 @@
+"""Whoever imports the engine imports the engine."""
+
+import subprocess
+import sys
+
+import pytest
+
+ADAPTERS = {
+    "drainkit_asgi",
+    "drainkit_cli",
+    "drainkit_clients",
+    "drainkit_django",
+    "drainkit_flask",
+    "drainkit_starlette",
+    "drainkit_wsgi",
+}
+WORLDS = {
+    "anyio",
+    "click",
+    "django",
+    "fastapi",
+    "flask",
+    "gevent",
+    "greenlet",
+    "rich",
+    "starlette",
+    "trio",
+    "werkzeug",
+}
+INPUT_AND_OUTPUT = {"_socket", "asyncio", "http", "select", "selectors", "socket", "ssl", "wsgiref"}
+
+
+def modules_after(*imports):
+    """Return what a new process has loaded after these imports and had not before."""
+    program = (
+        "import sys; before = set(sys.modules);"
+        + "".join(f"import {module};" for module in imports)
+        + "print(*(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(result.stdout.split())
+
+
+@pytest.mark.parametrize("module", ["drainkit", "drainkit.testing"])
+def test_the_engine_imports_no_adapter_no_framework_and_nothing_that_does_io(module):
+    loaded = modules_after(module)
+
+    assert module in loaded
+    assert set() == loaded & (ADAPTERS | WORLDS | INPUT_AND_OUTPUT)
+
+
+def test_the_engine_does_not_import_its_testing_tools():
+    assert "drainkit.testing" not in modules_after("drainkit")
+
+
+def test_the_wsgi_adapter_imports_no_event_loop_and_no_other_adapter():
+    loaded = modules_after("drainkit_wsgi")
+
+    assert {"drainkit_wsgi", "drainkit"} == loaded & (ADAPTERS | {"drainkit"})
+    assert set() == loaded & (WORLDS | {"asyncio"})
+
+
+def test_the_asgi_adapter_imports_anyio_and_no_other_adapter_or_framework():
+    loaded = modules_after("drainkit_asgi")
+
+    assert {"drainkit_asgi", "drainkit"} == loaded & (ADAPTERS | {"drainkit"})
+    assert {"anyio"} == loaded & (WORLDS - {"trio"})
+
+
+@pytest.mark.parametrize("module", ["drainkit", "drainkit_wsgi", "drainkit_asgi"])
+def test_every_public_name_is_there(module):
+    __import__(module)
+    names = sys.modules[module].__all__
+
+    assert [] == [name for name in names if not hasattr(sys.modules[module], name)]
+    assert sorted(names, key=lambda name: (not name.isupper(), name)) == list(names)
