@@ -9,6 +9,7 @@ Rule 3: a place taken in the process's capacity is given back by whatever ends t
 from __future__ import annotations
 
 import enum
+import math
 from typing import NamedTuple, TypeAlias
 
 from ._capacity import Capacity, process_capacity
@@ -25,6 +26,9 @@ _LARGEST_READ_BYTES = 65_536
 # counts as idle, and grow while they return quickly.
 _SMALLEST_READ_BYTES = 512
 _READ_GROWTH = 4
+
+# Three subtractions of times make at most so many rounding errors.
+_TICKS = 4
 _QUICK_READ = 1 / 8  # of idle_seconds
 _LONG_READ = 1 / 4  # of idle_seconds
 
@@ -305,12 +309,14 @@ class Drain:
                 return self._end(Outcome.BYTE_LIMIT, now)
             max_bytes = min(max_bytes, policy.max_bytes - self.bytes_discarded)
         whole_left, idle_left, rate_left = self._seconds_left(policy, now)
-        if whole_left <= 0:
+        # Less than the clock can tell apart would be waited for for ever.
+        tick = _TICKS * math.ulp(now)
+        if whole_left <= tick:
             # A doomed drain only lingers, so that eager clients can take the response.
             return self._end(Outcome.BYTE_LIMIT if self._doomed else Outcome.TIME_LIMIT, now)
-        if idle_left <= 0:
+        if idle_left <= tick:
             return self._end(Outcome.IDLE, now)
-        if rate_left <= 0:
+        if rate_left <= tick:
             return self._end(Outcome.TOO_SLOW, now)
         remaining = self.remaining_bytes
         if remaining:
