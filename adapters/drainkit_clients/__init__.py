@@ -10,7 +10,20 @@ Three ways of uploading, each the extreme of what real clients do:
 Each returns an ``Answer``. Standard library only; nothing of drainkit is imported.
 """
 
+from drainkit_clients._body import FileBody, FormBody
 from drainkit_clients._connection import Connection, eager, slow, strict
-from drainkit_clients._values import Answer, Ended, Rest, Upload
+from drainkit_clients._values import Answer, Body, Ended, Rest, Upload
 
-__all__ = ["Answer", "Connection", "Ended", "Rest", "Upload", "eager", "slow", "strict"]
+__all__ = [
+    "Answer",
+    "Body",
+    "Connection",
+    "Ended",
+    "FileBody",
+    "FormBody",
+    "Rest",
+    "Upload",
+    "eager",
+    "slow",
+    "strict",
+]

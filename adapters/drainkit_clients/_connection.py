@@ -21,20 +21,85 @@ _RECV_BYTES = 262144
 _EXPECT_WAIT_SECONDS = 1.0
 # TLS reports "try again" as its own errors.
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+# Far more than an error page: a response without an end must not fill the memory.
+_MOST_RESPONSE_BYTES = 64 * 1024 * 1024
+# Enough for a picture on any screen.
+_MOST_SAMPLES = 256
+# What tells an interim response from a final one: "HTTP/1.1 1".
+_STATUS_LINE_BYTES = 10
+
+
+class _Trace:
+    """How much was sent when, thinned out as it grows."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, int]] = [(0.0, 0)]
+        self._latest = self._samples[0]
+        self._gap_seconds = 0.0
+
+    def add(self, seconds: float, sent_bytes: int) -> None:
+        """Take a sample; one that follows the last too closely counts only if it stays the last."""
+        self._latest = (seconds, sent_bytes)
+        if seconds - self._samples[-1][0] < self._gap_seconds:
+            return
+        self._samples.append(self._latest)
+        if len(self._samples) >= _MOST_SAMPLES:
+            del self._samples[1::2]
+            self._gap_seconds = max(2 * self._gap_seconds, 2 * seconds / _MOST_SAMPLES)
+
+    def values(self) -> tuple[tuple[float, int], ...]:
+        """Return the samples, the latest included."""
+        if self._samples[-1] == self._latest:
+            return tuple(self._samples)
+        return (*self._samples, self._latest)
 
 
 class _Exchange:
     """One request and its response while they are under way."""
 
-    def __init__(self, upload: Upload, timeout_seconds: float, early: bytes) -> None:
+    def __init__(
+        self, upload: Upload, timeout_seconds: float, early: bytes, stall_seconds: float | None
+    ) -> None:
         self.start = time.monotonic()
-        self.deadline = self.start + timeout_seconds
+        self._last_deadline = self.start + timeout_seconds
+        self._stall_seconds = stall_seconds
+        self.deadline = self._last_deadline
+        self.trace = _Trace()
         self.parser = ResponseParser(upload.method, early)
         self.sent = 0
+        self.body_start = self.start
+        self.noticed_seconds: float | None = None
+        self.sent_at_noticed: int | None = None
         self.first_byte_seconds: float | None = None
         self.sent_at_first_byte: int | None = None
         self.error: str | None = None
         self.ended: Ended = "open"
+        self._restart()
+
+    def _restart(self) -> None:
+        """Count the silence from now; the exchange's own deadline stays what it is."""
+        if self._stall_seconds is not None:
+            stalled = time.monotonic() + self._stall_seconds
+            self.deadline = min(stalled, self._last_deadline)
+
+    def note_sent(self, sent_bytes: int) -> None:
+        """Note how many body bytes the kernel has taken in all."""
+        self.sent = sent_bytes
+        self.trace.add(self.elapsed, sent_bytes)
+        self._restart()
+
+    def notice(self) -> None:
+        """Note that the first byte of an answer lies ready."""
+        if self.noticed_seconds is None:
+            self.noticed_seconds = self.elapsed
+            self.sent_at_noticed = self.sent
+
+    def rest_of_pause(self, upload: Upload) -> float:
+        """Return the seconds by which the upload is ahead of its rate."""
+        if upload.rate_bytes_per_second is None:
+            return 0.0
+        due = self.body_start + self.sent / upload.rate_bytes_per_second
+        return max(0.0, due - time.monotonic())
 
     @property
     def elapsed(self) -> float:
@@ -58,13 +123,16 @@ class _Exchange:
             self.parser.feed(data)
         except ResponseError as error:
             self.error = self.error or f"bad response: {error}"
+        if self.parser.held_bytes > _MOST_RESPONSE_BYTES:
+            self.error = self.error or f"response of more than {_MOST_RESPONSE_BYTES} bytes"
         if self.parser.started and self.first_byte_seconds is None:
+            self.notice()
             self.first_byte_seconds = self.elapsed
             self.sent_at_first_byte = self.sent
 
     def failed(self, error: OSError, doing: str) -> None:
         """Note an error of the connection; the first one counts."""
-        self.ended = "timeout" if isinstance(error, TimeoutError) else "reset"
+        self.ended = _how(error)
         self.error = self.error or f"{type(error).__name__} while {doing} after {self.sent} bytes"
 
     def answer(self) -> Answer:
@@ -89,7 +157,29 @@ class _Exchange:
             sent_at_first_byte_bytes=self.sent_at_first_byte,
             seconds=self.elapsed,
             ended=self.ended,
+            noticed_seconds=self.noticed_seconds,
+            sent_at_noticed_bytes=self.sent_at_noticed,
+            version=parser.version,
+            interim=tuple(parser.interim),
+            excess=parser.excess,
+            trace=self.trace.values(),
         )
+
+
+def _how(error: OSError) -> Ended:
+    """Return what an error of a socket says about its connection."""
+    if isinstance(error, TimeoutError):
+        return "timeout"
+    if isinstance(error, ssl.SSLEOFError):
+        return "fin"  # the end of the connection without TLS' own goodbye
+    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+        return "tls-alert"
+    return "reset"
+
+
+def _host(name: str, port: int) -> str:
+    """Return the value of the Host header; an IPv6 address stands in brackets (RFC 3986 3.2.2)."""
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 class Connection:
@@ -101,6 +191,7 @@ class Connection:
         *,
         ssl_context: ssl.SSLContext | None = None,
         connect_timeout_seconds: float = 5.0,
+        server_name: str | None = None,
     ) -> None:
         """Connect.
 
@@ -109,12 +200,16 @@ class Connection:
             ssl_context: Speak TLS with this context, plain TCP when None.
             connect_timeout_seconds: The longest wait for the connection (and for the TLS
                 handshake).
+            server_name: The name that TLS asks for and the Host header says; that of the address
+                when None.
 
         Raises:
             OSError: If there is nobody to talk to.
         """
-        self._host = f"{address[0]}:{address[1]}"
+        name = address[0] if server_name is None else server_name
+        self._host = _host(name, address[1])
         self._early = b""
+        self._looking = False
         plain = socket.create_connection(address, timeout=connect_timeout_seconds)
         try:
             # A slow client's single bytes must leave at once.
@@ -122,7 +217,7 @@ class Connection:
             self._socket = (
                 plain
                 if ssl_context is None
-                else ssl_context.wrap_socket(plain, server_hostname=address[0])
+                else ssl_context.wrap_socket(plain, server_hostname=name)
             )
         except BaseException:
             plain.close()
@@ -145,28 +240,40 @@ class Connection:
         """Close the connection."""
         self._socket.close()
 
-    def strict(self, upload: Upload, *, timeout_seconds: float = 20.0) -> Answer:
+    def strict(
+        self,
+        upload: Upload,
+        *,
+        timeout_seconds: float = 20.0,
+        stall_seconds: float | None = None,
+    ) -> Answer:
         """Write the whole request, and only then read.
 
         Args:
             upload: What to send.
             timeout_seconds: The longest that the exchange may take.
+            stall_seconds: The longest that it may take from any body byte sent: to the next one, or
+                to the end of the answer. None for no such limit.
 
         Returns:
             The answer; any error while sending is a loss, whatever had arrived by then.
         """
-        exchange = self._begin(upload, timeout_seconds)
+        exchange = self._begin(upload, timeout_seconds, stall_seconds)
         if not self._write(exchange, Frame(upload.head(self._host), 0, 0)):
             return exchange.answer()
         if upload.expect_continue and self._refused(exchange):
             return self._finish(exchange)
         if upload.pause_seconds:
             time.sleep(exchange.left(upload.pause_seconds))
+        exchange.body_start = time.monotonic()
         for frame in upload.frames():
             if not self._write(exchange, frame):
                 return exchange.answer()
             if upload.piece_pause_seconds:
                 time.sleep(exchange.left(upload.piece_pause_seconds))
+            ahead = exchange.rest_of_pause(upload)
+            if ahead and exchange.sent < upload.size_bytes:
+                self._look(exchange, ahead, writing=False)
         while not self._read_is_over(exchange):
             self._read(exchange, exchange.left())
         return self._finish(exchange)
@@ -176,6 +283,7 @@ class Connection:
         upload: Upload,
         *,
         timeout_seconds: float = 20.0,
+        stall_seconds: float | None = None,
         stop_on_error_status: bool = True,
     ) -> Answer:
         """Read while writing.
@@ -183,13 +291,15 @@ class Connection:
         Args:
             upload: What to send.
             timeout_seconds: The longest that the exchange may take.
+            stall_seconds: The longest that it may take from any body byte sent: to the next one, or
+                to the end of the answer. None for no such limit.
             stop_on_error_status: Stop sending once a final status of 400 or more is here, as curl
                 does; the end of the response is waited for all the same.
 
         Returns:
             The answer; a send that fails is an error only if the response did not arrive whole.
         """
-        exchange = self._begin(upload, timeout_seconds)
+        exchange = self._begin(upload, timeout_seconds, stall_seconds)
         self._socket.setblocking(False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ)
@@ -265,9 +375,12 @@ class Connection:
             data += piece
         return Rest(bytes(data), "timeout")
 
-    def _begin(self, upload: Upload, timeout_seconds: float) -> _Exchange:
+    def _begin(
+        self, upload: Upload, timeout_seconds: float, stall_seconds: float | None = None
+    ) -> _Exchange:
         early, self._early = self._early, b""
-        return _Exchange(upload, timeout_seconds, early)
+        self._looking = not isinstance(self._socket, ssl.SSLSocket)
+        return _Exchange(upload, timeout_seconds, early, stall_seconds)
 
     def _finish(self, exchange: _Exchange) -> Answer:
         # What lies behind a complete response belongs to the next one.
@@ -297,16 +410,52 @@ class Connection:
         before = exchange.sent
         done = 0
         while done < len(view):
-            self._socket.settimeout(exchange.left())
             try:
+                self._look(exchange, exchange.left(), writing=True)
                 if exchange.expired():
                     raise TimeoutError
+                self._socket.settimeout(exchange.left())
                 done += self._socket.send(view[done:])
             except OSError as error:
                 exchange.failed(error, "sending")
                 return False
-            exchange.sent = before + frame.body_bytes_in(done)
+            exchange.note_sent(before + frame.body_bytes_in(done))
         return True
+
+    def _look(self, exchange: _Exchange, seconds: float, *, writing: bool) -> None:
+        """Wait for a while, or until bytes can be sent; note an answer that comes meanwhile.
+
+        The answer stays where it is: this client does not read yet.
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        until = time.monotonic() + seconds
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, wanted)
+            while self._looking and not exchange.expired():
+                events = selector.select(exchange.left(until - time.monotonic()))
+                if any(ready & selectors.EVENT_READ for _, ready in events):
+                    self._peek(exchange)
+                if time.monotonic() >= until:
+                    return
+                if any(ready & selectors.EVENT_WRITE for _, ready in events):
+                    return
+        if not writing:
+            time.sleep(exchange.left(until - time.monotonic()))
+
+    def _peek(self, exchange: _Exchange) -> None:
+        self._socket.setblocking(False)
+        try:
+            waiting = self._socket.recv(_STATUS_LINE_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        # One look is enough, whatever it was: what is ready now stays ready.
+        self._looking = False
+        is_interim = waiting.startswith(b"HTTP/1.") and waiting.endswith(b" 1")
+        if waiting and not is_interim:
+            exchange.notice()
 
     def _read(self, exchange: _Exchange, wait_seconds: float, *, patient: bool = False) -> None:
         """Wait for bytes once; none is a failure unless the (patient) caller watches the clock."""
@@ -377,6 +526,7 @@ class _Writer:
         self._before = 0
         self._resume_at: float | None = None
         self._in_head = True
+        self._invitable = upload.expect_continue
 
     def wait_seconds(self, now: float) -> float | None:
         """Return 0 to send now, the seconds to wait before that, or None when all is sent."""
@@ -384,7 +534,9 @@ class _Writer:
             return None
         if self._resume_at is None:
             return 0
-        if self._upload.expect_continue and self._exchange.parser.interim:
+        if self._invitable and self._exchange.parser.interim:
+            self._invitable = False
+            self._exchange.body_start = now
             self._resume_at = None
             return 0
         left = self._resume_at - now
@@ -405,7 +557,7 @@ class _Writer:
             self._exchange.ended = "open"
             self.done = True
             return
-        self._exchange.sent = self._before + self._frame.body_bytes_in(self._offset)
+        self._exchange.note_sent(self._before + self._frame.body_bytes_in(self._offset))
         if self._offset < len(self._frame.wire):
             return
         if self._in_head:
@@ -413,6 +565,9 @@ class _Writer:
             pause = self._upload.pause_seconds
             pause = max(pause, _EXPECT_WAIT_SECONDS) if self._upload.expect_continue else pause
             self._resume_at = time.monotonic() + pause if pause else None
+            self._exchange.body_start = time.monotonic() + pause
+        elif ahead := self._exchange.rest_of_pause(self._upload):
+            self._resume_at = time.monotonic() + ahead
         self._offset = 0
         self._before = self._exchange.sent
         following = next(self._frames, None)

@@ -19,6 +19,7 @@ class ResponseParser:
         headers: Its headers, names in lower case.
         body: Its body so far.
         interim: The statuses of the interim responses.
+        version: The version in the final status line, as in ``"1.1"``; None so far.
     """
 
     def __init__(self, method: str, data: bytes = b"") -> None:
@@ -32,6 +33,7 @@ class ResponseParser:
         self.headers: list[tuple[str, str]] = []
         self.body = bytearray()
         self.interim: list[int] = []
+        self.version: str | None = None
         self._method = method
         self._state: _State = "head"
         self._wanted = 0
@@ -48,6 +50,11 @@ class ResponseParser:
     def started(self) -> bool:
         """Whether a byte of the final response is here."""
         return self.status is not None or bool(self._buffer)
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of the response is in memory."""
+        return len(self.body) + len(self._buffer)
 
     @property
     def excess(self) -> bytes:
@@ -129,6 +136,7 @@ class ResponseParser:
             self.interim.append(status)
             return True
         self.status = status
+        self.version = version[5:].decode("latin-1")
         for line in lines[1:]:
             name, _, value = line.decode("latin-1").partition(":")
             self.headers.append((name.strip().lower(), value.strip()))

@@ -2,14 +2,32 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 # "open" means that the server had not closed when the client stopped looking.
-Ended = Literal["open", "fin", "reset", "timeout"]
+Ended = Literal["open", "fin", "reset", "timeout", "tls-alert"]
 
 # Lowercase letters: an upper-casing transform can then be checked byte for byte. 26 divides no
 # power of two, so a lost or repeated block shows.
-_PATTERN = b"abcdefghijklmnopqrstuvwxyz"
+PATTERN = b"abcdefghijklmnopqrstuvwxyz"
+
+
+class Body(Protocol):
+    """Where the bytes of a body come from, a part at a time, so that nobody holds all of it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of the body."""
+        ...
+
+    def slice(self, start: int, length: int) -> bytes:
+        """Return a part of the body.
+
+        Args:
+            start: The offset of its first byte.
+            length: How many bytes; fewer come back where the body ends.
+        """
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +48,9 @@ class Upload:
         content: The bytes that the body repeats; the alphabet in lower case when None.
         piece_bytes: The body bytes of one write (and of one chunk).
         piece_pause_seconds: The wait after each piece, which makes a strict client slow but steady.
+        rate_bytes_per_second: How fast the body is sent at most, a piece at a time; None for no
+            limit.
+        source: Where the body comes from instead of ``content``; ``size_bytes`` is its length.
     """
 
     path: str = "/"
@@ -43,6 +64,8 @@ class Upload:
     content: bytes | None = None
     piece_bytes: int = 65536
     piece_pause_seconds: float = 0.0
+    rate_bytes_per_second: float | None = None
+    source: Body | None = None
 
     def __post_init__(self) -> None:
         """Refuse sizes that no body can have."""
@@ -52,6 +75,14 @@ class Upload:
             raise ValueError(f"piece_bytes must be at least 1, not {self.piece_bytes}")
         if self.content == b"":
             raise ValueError("content must not be empty")
+        if self.rate_bytes_per_second is not None and not self.rate_bytes_per_second > 0:
+            raise ValueError(
+                f"rate_bytes_per_second must be above 0, not {self.rate_bytes_per_second}"
+            )
+        if self.source is not None and self.source.size_bytes != self.size_bytes:
+            raise ValueError(
+                f"size_bytes is {self.size_bytes}, but source has {self.source.size_bytes}"
+            )
 
     def head(self, host: str) -> bytes:
         """Return the request line and the headers, as sent.
@@ -83,10 +114,10 @@ class Upload:
             start: The offset of its first byte.
             length: How many bytes; fewer come back where the body ends.
         """
-        pattern = _PATTERN if self.content is None else self.content
-        length = min(length, self.size_bytes - start)
-        shift = start % len(pattern)
-        return (pattern * ((shift + length) // len(pattern) + 1))[shift : shift + length]
+        if self.source is not None:
+            return self.source.slice(start, length)
+        pattern = PATTERN if self.content is None else self.content
+        return repeated(pattern, start, min(length, self.size_bytes - start))
 
     def frames(self, start: int = 0, piece_bytes: int | None = None) -> Iterator["Frame"]:
         """Yield the body as it goes on the wire, the end of a chunked body included.
@@ -107,6 +138,18 @@ class Upload:
             return Frame(data, 0, len(data))
         prefix = b"%x\r\n" % len(data)
         return Frame(prefix + data + b"\r\n", len(prefix), len(data))
+
+
+def repeated(pattern: bytes, start: int, length: int) -> bytes:
+    """Return a part of the endless repetition of a pattern.
+
+    Args:
+        pattern: What is repeated.
+        start: The offset of the part's first byte.
+        length: How many bytes.
+    """
+    shift = start % len(pattern)
+    return (pattern * ((shift + length) // len(pattern) + 1))[shift : shift + length]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +189,13 @@ class Answer:
         sent_at_first_byte_bytes: How many body bytes were sent by then.
         seconds: How long the exchange took; for ``slow``, when the connection was closed.
         ended: How the connection stood when the client stopped looking.
+        noticed_seconds: When the first byte of an answer lay ready. A strict client does not read
+            it then; over TLS nobody can see it without reading, so there it is the first byte read.
+        sent_at_noticed_bytes: How many body bytes were sent by then.
+        version: The version in the status line, as in ``"1.1"``.
+        interim: The statuses of the interim (1xx) responses before the final one.
+        excess: What followed the end of the response in the bytes that were read.
+        trace: Samples of (seconds, body bytes sent), their number bounded, the last one exact.
     """
 
     status: int | None
@@ -158,6 +208,12 @@ class Answer:
     sent_at_first_byte_bytes: int | None
     seconds: float
     ended: Ended
+    noticed_seconds: float | None = None
+    sent_at_noticed_bytes: int | None = None
+    version: str | None = None
+    interim: tuple[int, ...] = ()
+    excess: bytes = b""
+    trace: tuple[tuple[float, int], ...] = ()
 
     @property
     def delivered(self) -> bool:

@@ -9,12 +9,14 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
-from drainkit_clients import Connection, Upload, eager, slow, strict
+from drainkit_clients import Answer, Connection, Upload, eager, slow, strict
 
 Script = Callable[[socket.socket], None]
+Client = Callable[..., Answer]
 
 LIMIT_SECONDS = 10.0
 MIB = 1024 * 1024
@@ -78,7 +80,7 @@ def response(body: bytes, status: str = "200 OK") -> bytes:
 
 
 @pytest.mark.parametrize("upload_with", [strict, eager])
-def test_an_upload_with_a_length_goes_out_as_described(upload_with):
+def test_an_upload_with_a_length_goes_out_as_described(upload_with: Client) -> None:
     upload = Upload(
         path="/x?y", size_bytes=203_000, content=b"some words.", headers=(("X-A", "1"),)
     )
@@ -108,7 +110,7 @@ def test_an_upload_with_a_length_goes_out_as_described(upload_with):
 
 
 @pytest.mark.parametrize("upload_with", [strict, eager])
-def test_a_chunked_upload_goes_out_in_chunks_of_one_piece(upload_with):
+def test_a_chunked_upload_goes_out_in_chunks_of_one_piece(upload_with: Client) -> None:
     got: list[bytes] = []
 
     def script(peer: socket.socket) -> None:
@@ -127,7 +129,7 @@ def test_a_chunked_upload_goes_out_in_chunks_of_one_piece(upload_with):
     assert answer.sent_bytes == 5
 
 
-def test_a_request_without_a_body_names_no_length_and_own_headers_replace():
+def test_a_request_without_a_body_names_no_length_and_own_headers_replace() -> None:
     head = Upload(method="GET", headers=(("host", "a.example"),)).head("b.example")
     assert head == b"GET / HTTP/1.1\r\nConnection: keep-alive\r\nhost: a.example\r\n\r\n"
     bad = Upload(size_bytes=3, headers=(("Content-Length", "+3"),)).head("b.example")
@@ -139,12 +141,12 @@ def test_a_request_without_a_body_names_no_length_and_own_headers_replace():
     [{"size_bytes": -1}, {"piece_bytes": 0}, {"content": b""}],
     ids=lambda wrong: next(iter(wrong)),
 )
-def test_an_upload_that_cannot_be_is_refused(wrong):
+def test_an_upload_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Upload(**wrong)
 
 
-def test_a_strict_client_that_is_reset_while_it_writes_has_lost_the_answer():
+def test_a_strict_client_that_is_reset_while_it_writes_has_lost_the_answer() -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(response(b"too large", "413 Content Too Large"))
@@ -161,7 +163,7 @@ def test_a_strict_client_that_is_reset_while_it_writes_has_lost_the_answer():
     assert answer.sent_bytes < 64 * MIB
 
 
-def test_a_strict_client_never_reads_while_it_writes():
+def test_a_strict_client_never_reads_while_it_writes() -> None:
     page = response(b"x" * 32 * MIB, "413 Content Too Large")
 
     def script(peer: socket.socket) -> None:
@@ -175,7 +177,7 @@ def test_a_strict_client_never_reads_while_it_writes():
     assert answer.error == f"TimeoutError while sending after {answer.sent_bytes} bytes"
 
 
-def test_an_eager_client_stops_at_an_error_status_but_waits_for_its_end():
+def test_an_eager_client_stops_at_an_error_status_but_waits_for_its_end() -> None:
     stopped = threading.Event()
 
     def script(peer: socket.socket) -> None:
@@ -201,7 +203,7 @@ def test_an_eager_client_stops_at_an_error_status_but_waits_for_its_end():
 
 
 @pytest.mark.parametrize("status", ["200 OK", "413 Content Too Large"])
-def test_an_eager_client_goes_on_when_told_to_or_when_all_is_well(status):
+def test_an_eager_client_goes_on_when_told_to_or_when_all_is_well(status: str) -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(response(b"early", status))
@@ -218,25 +220,28 @@ def test_an_eager_client_goes_on_when_told_to_or_when_all_is_well(status):
     assert answer.sent_at_first_byte_bytes < upload.size_bytes
 
 
-def test_an_eager_client_reads_while_it_writes_and_waits_where_told():
+def test_an_eager_client_reads_while_it_writes_and_waits_where_told() -> None:
+    # More than the buffers of both sides hold: a client that only wrote would never end.
+    upload = Upload(size_bytes=32 * MIB, pause_seconds=0.05)
+
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        while piece := peer.recv(65536):
+        left = upload.size_bytes
+        while left:
+            piece = peer.recv(65536)
             peer.sendall(piece.upper())
-            if piece.endswith(b"."):
-                return
+            left -= len(piece)
 
-    upload = Upload(size_bytes=32 * MIB, content=b"x" * (8 * MIB - 1) + b".", pause_seconds=0.05)
     with serving(script) as address:
         answer = eager(address, upload, timeout_seconds=LIMIT_SECONDS)
-    assert answer.ended == "fin"
-    assert answer.body == upload.body().upper()[: len(answer.body)]
+    assert (answer.ended, answer.delivered) == ("fin", True)
+    assert answer.body == upload.body().upper()
     assert answer.seconds >= 0.05
 
 
 @pytest.mark.parametrize("upload_with", [strict, eager])
-def test_an_expectation_refused_keeps_the_body_at_home(upload_with):
+def test_an_expectation_refused_keeps_the_body_at_home(upload_with: Client) -> None:
     def script(peer: socket.socket) -> None:
         assert b"Expect: 100-continue" in read_until(peer, b"\r\n\r\n")
         peer.sendall(response(b"no", "417 Expectation Failed"))
@@ -249,7 +254,7 @@ def test_an_expectation_refused_keeps_the_body_at_home(upload_with):
 
 
 @pytest.mark.parametrize("upload_with", [strict, eager])
-def test_an_expectation_met_lets_the_body_out_at_once(upload_with):
+def test_an_expectation_met_lets_the_body_out_at_once(upload_with: Client) -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -281,7 +286,9 @@ def test_an_expectation_met_lets_the_body_out_at_once(upload_with):
     ids=["length", "until-eof", "interim", "head", "empty", "chunked"],
 )
 @pytest.mark.parametrize("client", [strict, eager])
-def test_a_response_that_dribbles_in_is_parsed_whole(client, raw, method, body):
+def test_a_response_that_dribbles_in_is_parsed_whole(
+    client: Client, raw: bytes, method: str, body: bytes
+) -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         for byte in raw:
@@ -310,7 +317,9 @@ def test_a_response_that_dribbles_in_is_parsed_whole(client, raw, method, body):
     ids=["none", "short", "junk", "status", "chunk"],
 )
 @pytest.mark.parametrize("client", [strict, eager])
-def test_a_response_that_is_not_whole_is_not_delivered(client, raw, error):
+def test_a_response_that_is_not_whole_is_not_delivered(
+    client: Client, raw: bytes, error: str
+) -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(raw)
@@ -321,7 +330,7 @@ def test_a_response_that_is_not_whole_is_not_delivered(client, raw, error):
 
 
 @pytest.mark.parametrize("client", [strict, eager])
-def test_a_response_that_never_ends_is_given_up_in_time(client):
+def test_a_response_that_never_ends_is_given_up_in_time(client: Client) -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")
         peer.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -337,7 +346,7 @@ def test_a_response_that_never_ends_is_given_up_in_time(client):
 
 
 @pytest.mark.parametrize("client", [strict, eager])
-def test_nobody_there_is_an_answer_too(client):
+def test_nobody_there_is_an_answer_too(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     answer = client(address, Upload())
@@ -345,7 +354,9 @@ def test_nobody_there_is_an_answer_too(client):
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
-def test_a_slow_client_sends_one_byte_at_a_time_and_sees_the_end(framing):
+def test_a_slow_client_sends_one_byte_at_a_time_and_sees_the_end(
+    framing: Literal["length", "chunked"],
+) -> None:
     third = b"\r\n\r\nabc" if framing == "length" else b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n"
 
     def script(peer: socket.socket) -> None:
@@ -362,7 +373,9 @@ def test_a_slow_client_sends_one_byte_at_a_time_and_sees_the_end(framing):
 
 
 @pytest.mark.parametrize("interval_seconds", [None, 0.05])
-def test_a_slow_client_gives_up_in_time_and_never_ends_its_body(interval_seconds):
+def test_a_slow_client_gives_up_in_time_and_never_ends_its_body(
+    interval_seconds: float | None,
+) -> None:
     got: list[bytes] = []
 
     def script(peer: socket.socket) -> None:
@@ -382,7 +395,7 @@ def test_a_slow_client_gives_up_in_time_and_never_ends_its_body(interval_seconds
     assert got[0].partition(b"\r\n\r\n")[2] == (b"abc" if interval_seconds is None else b"abcd")
 
 
-def test_a_kept_alive_connection_takes_a_second_request():
+def test_a_kept_alive_connection_takes_a_second_request() -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"xyz")
         # Both responses in one piece: the second waits for its request.
@@ -397,7 +410,7 @@ def test_a_kept_alive_connection_takes_a_second_request():
     assert (rest.data, rest.ended) == (b"more", "fin")
 
 
-def test_the_clients_speak_tls(tmp_path: Path):
+def test_the_clients_speak_tls(tmp_path: Path) -> None:
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("needs openssl to make a certificate")
@@ -429,7 +442,7 @@ def test_the_clients_speak_tls(tmp_path: Path):
         assert (answer.sent_bytes, len(answer.body)) == (4 * MIB - 1, MIB)
 
 
-def test_a_strict_client_may_be_slow_but_steady():
+def test_a_strict_client_may_be_slow_but_steady() -> None:
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\nabcdef")
         peer.sendall(response(b""))
