@@ -1,4 +1,4 @@
-"""The command ``drainkit``: ``drainkit demo`` shows a lost answer, and the cure, on this machine.
+"""The command ``drainkit``: ``demo`` loses an answer here, ``probe`` asks a server of yours.
 
 It needs click and rich: ``pip install "drainkit[cli]"``.
 """

@@ -14,6 +14,7 @@ import click
 
 from . import _experiment
 from ._data import as_data
+from ._probe_command import probe
 from ._screen import Screen
 from ._version import VERSION
 
@@ -52,7 +53,10 @@ def _as_tries(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="drainkit")
 def main() -> None:
-    """Early answers that arrive: the demonstration of drainkit."""
+    """Early answers that arrive: a demonstration, and a probe for servers of yours."""
+
+
+main.add_command(probe)
 
 
 @main.command()

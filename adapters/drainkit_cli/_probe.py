@@ -15,6 +15,7 @@ from typing import Literal
 from drainkit_clients import Answer, Connection, Ended, Upload
 
 from ._probe_plan import Cell, Plan
+from ._probe_stacks import whose_words
 from ._probe_target import NotTestedError, Target, clean
 from ._version import VERSION
 
@@ -29,6 +30,7 @@ _NO_REQUEST = frozenset({400, 405, 411, 414, 417, 431, 501, 505})
 # These move the endpoint; 302 and 303 may be the login page, which is an answer like any other.
 _MOVED = frozenset({301, 307, 308})
 _FOUND = frozenset({302, 303})
+_GATEWAY = frozenset({502, 503, 504})
 
 
 class Reuse(Enum):
@@ -150,9 +152,7 @@ class Probe:
         longest = self.plan.longest_seconds(cell)
         send = {"strict": connection.strict, "eager": connection.eager}[cell.client.name]
         with connection:
-            answer = send(
-                upload, timeout_seconds=longest, stall_seconds=self.plan.timeout_seconds
-            )
+            answer = send(upload, timeout_seconds=longest, stall_seconds=self.plan.timeout_seconds)
             end, reuse = self._afterwards(connection, answer, upload)
         return Attempt(cell, number, answer, end, reuse)
 
@@ -221,10 +221,13 @@ class Probe:
     def _check(self, answer: Answer) -> None:
         if answer.delivered:
             self._check_moved(answer)
-            if answer.status in (502, 504):
+            proxy = whose_words(answer) if answer.status in _GATEWAY else None
+            # Without a name, a 503 may be the application's own.
+            if proxy is not None or answer.status in (502, 504):
                 raise NotTestedError(
                     "gateway",
-                    f"a request without a body was answered {answer.status} by a proxy: the "
+                    f"a request without a body was answered {answer.status} by "
+                    f"{proxy or 'a proxy'}: the "
                     "application behind it does not answer at all; start it, or look at the "
                     "proxy's error log",
                 )

@@ -71,7 +71,9 @@ CLIENTS: dict[str, Client] = {
     client.name: client
     for client in (
         Client(
-            "strict", "sends everything, then reads", "clients like browsers and Python's http.client"
+            "strict",
+            "sends everything, then reads",
+            "clients like browsers and Python's http.client",
         ),
         Client("eager", "reads while it sends", "clients like curl"),
     )
@@ -135,8 +137,8 @@ class Plan:
     def cells(self) -> tuple[Cell, ...]:
         """The uploads, small ones first, each to be made ``tries`` times."""
         first, *others = self.ways
-        fitting = [size for size in self.sizes if size <= _OTHER_WAYS_BYTES]
-        other_size = fitting[-1] if fitting else self.sizes[0]
+        enough = [size for size in self.sizes if size >= _OTHER_WAYS_BYTES]
+        other_size = enough[0] if enough else self.sizes[-1]
         ladder = [Cell(who, first, size) for size in self.sizes for who in self.clients]
         return (*ladder, *(Cell(who, way, other_size) for way in others for who in self.clients))
 
@@ -169,7 +171,9 @@ class Plan:
             for number in range(1, self.tries + 1):
                 yield cell, number
 
-    def upload(self, cell: Cell, request_target: str, headers: tuple[tuple[str, str], ...]) -> Upload:
+    def upload(
+        self, cell: Cell, request_target: str, headers: tuple[tuple[str, str], ...]
+    ) -> Upload:
         """Return an upload ready to be sent.
 
         Args:
@@ -204,5 +208,7 @@ class Plan:
 
     def longest_seconds(self, cell: Cell) -> float:
         """Return when an upload is given up even if it never stood still."""
-        rate = min(self.rate_bytes_per_second or _SLOWEST_BYTES_PER_SECOND, _SLOWEST_BYTES_PER_SECOND)
+        rate = min(
+            self.rate_bytes_per_second or _SLOWEST_BYTES_PER_SECOND, _SLOWEST_BYTES_PER_SECOND
+        )
         return self.timeout_seconds + 1.1 * cell.size_bytes / rate

@@ -1,0 +1,399 @@
+"""The command ``drainkit probe``: options in, exit status out.
+
+Rule: 0 every answer arrived, 1 some were lost, 2 wrong usage, 3 the target could not be tested,
+130 Ctrl-C. With ``--json`` nothing but JSON is on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import click
+
+from drainkit_clients import Body, FileBody, FormBody
+
+from . import _probe_words as words
+from ._probe import Probe
+from ._probe_data import as_data
+from ._probe_html import report
+from ._probe_plan import (
+    CLIENTS,
+    DEFAULT_MAX_TOTAL_BYTES,
+    DEFAULT_SIZES,
+    DEFAULT_TRIES,
+    KIB,
+    WAYS,
+    Plan,
+)
+from ._probe_screen import Color, ProbeScreen, plan_line
+from ._probe_target import BadTargetError, Family, NotTestedError, Target, is_loopback, parse_header
+from ._probe_verdict import Kind, Verdict, judge, not_tested
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_EXIT_USAGE = 2
+
+_UNITS = {"": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
+_SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)
+_WHOLE = re.compile("[0-9]{1,9}")
+_METHOD = re.compile("[A-Za-z]{1,20}")
+# A form around nothing takes some 200 bytes.
+_SMALLEST_BYTES = KIB
+_LARGEST_BYTES = KIB**3
+_MOST_TRIES = 100
+_LONGEST_SECONDS = 3600.0
+
+
+def _size(text: str, least: int, most: int) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(
+            f"{text[:40]!r} is not a size; give a number of bytes, or one with K, M or G: 32M"
+        )
+    nbytes = int(match[1]) * _UNITS[match[2].upper()]
+    if not least <= nbytes <= most:
+        raise click.BadParameter(
+            f"{text!r} is {nbytes} bytes; give a size from {words.size(least)} to "
+            f"{words.size(most)}"
+        )
+    return nbytes
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    if value is None:
+        return None
+    sizes = {_size(text, _SMALLEST_BYTES, _LARGEST_BYTES) for text in value.split(",")}
+    return tuple(sorted(sizes))
+
+
+def _names(
+    known: Mapping[str, object],
+) -> Callable[[click.Context, click.Parameter, str], tuple[str, ...]]:
+    """Return the reader of a list of names with commas between them."""
+
+    def read(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+        asked = [name.strip().lower() for name in value.split(",")]
+        for name in asked:
+            if name not in known:
+                raise click.BadParameter(f"{name[:40]!r} is none of {', '.join(known)}")
+        return tuple(name for name in known if name in asked)
+
+    return read
+
+
+def _tries(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    if not _WHOLE.fullmatch(value.strip()) or not 1 <= int(value) <= _MOST_TRIES:
+        raise click.BadParameter(
+            f"{value[:40]!r} is not a whole number from 1 to {_MOST_TRIES}; try {DEFAULT_TRIES}"
+        )
+    return int(value)
+
+
+def _timeout(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= _LONGEST_SECONDS:
+        raise click.BadParameter(
+            f"{value[:40]!r} is not a number of seconds above 0 and up to {_LONGEST_SECONDS:g}; "
+            "try 20"
+        )
+    return seconds
+
+
+def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    return None if value is None else float(_size(value, KIB, 1024 * _LARGEST_BYTES))
+
+
+def _max_total(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    return _size(value, _SMALLEST_BYTES, 1024 * _LARGEST_BYTES)
+
+
+def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if not _METHOD.fullmatch(value) or value.upper() in ("CONNECT", "HEAD", "TRACE"):
+        raise click.BadParameter(
+            f"{value[:40]!r} is no method that uploads; give POST, PUT, PATCH or the like"
+        )
+    return value.upper()
+
+
+def _headers(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    try:
+        return tuple(map(parse_header, value))
+    except BadTargetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
+    try:
+        return Target.parse(value)
+    except BadTargetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.argument("target", metavar="URL", callback=_target)
+@click.option(
+    "-X",
+    "--method",
+    callback=_method,
+    default="POST",
+    show_default=True,
+    metavar="METHOD",
+    help="Method of the uploads.",
+)
+@click.option(
+    "-H",
+    "--header",
+    "headers",
+    multiple=True,
+    callback=_headers,
+    metavar="'NAME: VALUE'",
+    help="Send this header, too; may be repeated. Its value is shown nowhere.",
+)
+@click.option(
+    "--body-file",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    metavar="FILE",
+    help="Upload this file as the body, instead of a made-up one of each size.",
+)
+@click.option(
+    "--field",
+    default="file",
+    show_default=True,
+    metavar="NAME",
+    help="File field of the form that is made up.",
+)
+@click.option(
+    "--sizes",
+    callback=_sizes,
+    metavar="SIZE,...",
+    help="Lengths of the uploads.  [default: 64K,1M,8M,32M]",
+)
+@click.option(
+    "--tries",
+    callback=_tries,
+    default=str(DEFAULT_TRIES),
+    show_default=True,
+    metavar="NUMBER",
+    help="Uploads of each kind; a loss is a race.",
+)
+@click.option(
+    "--clients",
+    callback=_names(CLIENTS),
+    default=",".join(CLIENTS),
+    show_default=True,
+    metavar="NAME,...",
+    help="strict sends all, then reads, as browsers do; eager reads meanwhile, as curl does.",
+)
+@click.option(
+    "--ways",
+    callback=_names(WAYS),
+    default=",".join(WAYS),
+    show_default=True,
+    metavar="NAME,...",
+    help="The first one goes up all sizes, the others have one (8M, or the next above).",
+)
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    callback=_timeout,
+    default="20",
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait: to connect, to send on, and for the answer after the last byte.",
+)
+@click.option(
+    "--rate", callback=_rate, metavar="SIZE", help="Send at most so much a second: a slow link."
+)
+@click.option("-4", "family", flag_value=4, type=int, help="Connect over IPv4 only.")
+@click.option("-6", "family", flag_value=6, type=int, help="Connect over IPv6 only.")
+@click.option("--insecure", is_flag=True, help="Accept any TLS certificate.")
+@click.option(
+    "--max-total",
+    callback=_max_total,
+    default=f"{DEFAULT_MAX_TOTAL_BYTES // KIB**2}M",
+    show_default=True,
+    metavar="SIZE",
+    help="Refuse to send more than this in all.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before a target that is not this machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was seen as JSON.")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write a report with pictures.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colours; auto honours NO_COLOR.",
+)
+def probe(
+    target: Target,
+    method: str,
+    headers: tuple[tuple[str, str], ...],
+    body_file: str | None,
+    field: str,
+    sizes: tuple[int, ...] | None,
+    tries: int,
+    clients: tuple[str, ...],
+    ways: tuple[str, ...],
+    timeout_seconds: float,
+    rate: float | None,
+    family: Family | None,
+    insecure: bool,
+    max_total: int,
+    yes: bool,
+    as_json: bool,
+    html_path: str | None,
+    color: Color,
+) -> None:
+    """Find out whether an endpoint of yours loses its early answers.
+
+    Sends uploads to URL, one after the other, and watches what becomes of the answers. Choose a
+    path that refuses uploads (with 401, 404, 413, ...): only there an answer can be early, and
+    only an early one gets lost. Probe nothing that is not yours.
+
+    Exit status: 0 if every answer arrived; 1 if some were lost; 2 for wrong usage; 3 if the target
+    could not be tested (refused, DNS, TLS, redirected elsewhere, ...); 130 for Ctrl-C.
+    """
+    body, lengths = _body(body_file, sizes, field)
+    plan = Plan(
+        method=method,
+        clients=tuple(CLIENTS[name] for name in clients),
+        ways=tuple(WAYS[name] for name in ways),
+        tries=tries,
+        timeout_seconds=timeout_seconds,
+        rate_bytes_per_second=rate,
+        headers=headers,
+        field=field,
+        body=body,
+        sizes=lengths,
+    )
+    if plan.total_bytes > max_total:
+        raise click.UsageError(
+            f"this would send up to {words.size(plan.total_bytes)}, more than --max-total "
+            f"{words.size(max_total)}; ask for fewer --tries, smaller --sizes or fewer --ways, or "
+            "raise --max-total"
+        )
+    if html_path is not None and not Path(html_path).absolute().parent.is_dir():
+        raise click.BadParameter("its folder does not exist; create it", param_hint="--html")
+    run = Probe(target, plan, insecure, ())
+    verdict, reason, interrupted = not_tested("interrupted before the first upload"), None, False
+    screen = ProbeScreen(run, color)
+    try:
+        run.addresses = target.resolve(family)
+        _confirm(run, yes)
+        if as_json:
+            click.echo(plan_line(run), err=True)
+        else:
+            screen.begin()
+        run.look()
+        if as_json:
+            run.run(lambda attempt: None)
+        else:
+            with screen.working():
+                run.run(screen.tell)
+        verdict = judge(run)
+        reason = "uploads" if verdict.kind is Kind.NOT_TESTED else None
+    except NotTestedError as error:
+        verdict, reason = not_tested(str(error)), error.reason
+    except click.Abort:
+        click.echo("\nNot confirmed, so nothing was sent.", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except KeyboardInterrupt:
+        interrupted = True
+        verdict = judge(run) if run.attempts else verdict
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise  # our own output's reader has left; click ends quietly
+        verdict, reason = not_tested(f"the body cannot be read: {error}"), "body"
+    _conclude(run, screen, verdict, reason, interrupted, as_json)
+    if html_path is not None:
+        _write(html_path, report(run, verdict, interrupted=interrupted))
+    sys.exit(EXIT_INTERRUPTED if interrupted else verdict.kind.exit_status)
+
+
+def _body(
+    body_file: str | None, sizes: tuple[int, ...] | None, field: str
+) -> tuple[Body | None, tuple[int, ...]]:
+    """Return the plan's body and sizes."""
+    if body_file is None:
+        try:
+            FormBody(_SMALLEST_BYTES, field)
+        except ValueError:
+            raise click.BadParameter(
+                f"{field[:40]!r} is no name of a field; give a short one without quotes and line "
+                "ends",
+                param_hint="--field",
+            ) from None
+        return None, sizes or DEFAULT_SIZES
+    if sizes is not None:
+        raise click.UsageError(
+            "--sizes and --body-file exclude each other: a file has one size; leave one of them out"
+        )
+    try:
+        body: Body = FileBody.of(body_file)
+    except OSError as error:
+        raise click.BadParameter(
+            f"cannot be read: {error.strerror}", param_hint="--body-file"
+        ) from None
+    if not body.size_bytes:
+        raise click.BadParameter(
+            "the file is empty, and without a body no answer is early; give a larger one",
+            param_hint="--body-file",
+        )
+    return body, (body.size_bytes,)
+
+
+def _confirm(run: Probe, yes: bool) -> None:
+    """Ask before anything is sent to another machine."""
+    host = run.target.host
+    if yes or all(map(is_loopback, run.addresses)):
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            f"{host} is not this machine, and up to {words.size(run.plan.total_bytes)} would be "
+            "sent there; if the server is yours to test, give --yes"
+        )
+    click.echo(plan_line(run) + f". {host} is not this machine.", err=True)
+    said = click.prompt("Type the name of the host to go on", default="", err=True)
+    if said.strip().lower() != host:
+        raise click.UsageError(f"that was not {host!r}, so nothing was sent")
+
+
+def _conclude(
+    run: Probe,
+    screen: ProbeScreen,
+    verdict: Verdict,
+    reason: str | None,
+    interrupted: bool,
+    as_json: bool,
+) -> None:
+    if as_json:
+        data = as_data(run, verdict, reason=reason, interrupted=interrupted)
+        click.echo(json.dumps(data, indent=2))
+    elif verdict.kind is Kind.NOT_TESTED and not interrupted and not run.attempts:
+        click.echo(f"Could not test: {verdict.sentence}.", err=True)
+    else:
+        screen.conclude(verdict, interrupted=interrupted)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        click.echo(f"Error: the report {path!r} cannot be written: {error.strerror}", err=True)
+        sys.exit(_EXIT_USAGE)

@@ -1,0 +1,120 @@
+"""A run as plain data, for ``--json``: what ``probe.schema.json`` describes.
+
+Rule: a field is added, never renamed; a unit stands in its name; nothing secret is in it.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from typing import Any
+
+from drainkit_clients import Answer
+
+from ._probe import Attempt, Probe
+from ._probe_verdict import Fate, Verdict, fates, server_shown
+from ._version import VERSION
+
+# Of this form, not of the package.
+FORMAT = 1
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of `as_data`."""
+    file = importlib.resources.files(__package__ or "drainkit_cli") / "probe.schema.json"
+    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return loaded
+
+
+def as_data(
+    probe: Probe, verdict: Verdict, *, reason: str | None = None, interrupted: bool = False
+) -> dict[str, Any]:
+    """Return a run as JSON's types.
+
+    Args:
+        probe: The run.
+        verdict: What it comes to.
+        reason: Why the target could not be tested, a word; None if it could.
+        interrupted: Whether Ctrl-C ended it.
+    """
+    plan, preflight = probe.plan, probe.preflight
+    return {
+        "drainkit": VERSION,
+        "format": FORMAT,
+        "target": {
+            "url": probe.target.shown,
+            "address": preflight.address if preflight is not None else None,
+            "server": server_shown(probe),
+            "tls": probe.target.scheme == "https",
+        },
+        "plan": {
+            "method": plan.method,
+            "clients": [client.name for client in plan.clients],
+            "ways": [way.name for way in plan.ways],
+            "sizes_bytes": list(plan.sizes),
+            "tries": plan.tries,
+            "uploads": plan.uploads,
+            "total_bytes": plan.total_bytes,
+            "timeout_seconds": plan.timeout_seconds,
+            "rate_bytes_per_second": plan.rate_bytes_per_second,
+            "body": plan.body_words,
+            "header_names": [name for name, _ in plan.headers],
+        },
+        "preflight": None
+        if preflight is None
+        else {
+            "status": preflight.answer.status,
+            "seconds": _rounded(preflight.answer.seconds),
+        },
+        "uploads": [
+            _upload(attempt, fate)
+            for attempt, fate in zip(probe.attempts, fates(probe.attempts), strict=True)
+        ],
+        "verdict": {
+            "kind": verdict.kind.value,
+            "exit_status": verdict.kind.exit_status,
+            "sentence": verdict.sentence,
+            "place": verdict.place,
+            "cures": [
+                {"world": cure.world, "install": cure.install, "lines": list(cure.lines)}
+                for cure in verdict.cures
+            ],
+            "notes": list(verdict.notes),
+            "reason": reason,
+        },
+        "interrupted": interrupted,
+    }
+
+
+def error_shown(answer: Answer) -> str | None:
+    """Return what went wrong, without what the other side sent: it may be our own secrets."""
+    if answer.error is None:
+        return None
+    return "bad response" if answer.error.startswith("bad response") else answer.error
+
+
+def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
+    answer = attempt.answer
+    return {
+        "client": attempt.cell.client.name,
+        "way": attempt.cell.way.name,
+        "size_bytes": attempt.cell.size_bytes,
+        "try": attempt.number,
+        "fate": fate.value,
+        "status": answer.status,
+        "complete": answer.complete,
+        "noticed_seconds": _rounded(answer.noticed_seconds),
+        "sent_at_noticed_bytes": answer.sent_at_noticed_bytes,
+        "first_byte_seconds": _rounded(answer.first_byte_seconds),
+        "sent_at_first_byte_bytes": answer.sent_at_first_byte_bytes,
+        "sent_bytes": answer.sent_bytes,
+        "seconds": _rounded(answer.seconds),
+        "ended": attempt.end,
+        "connection": attempt.reuse.value,
+        "error": error_shown(answer),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    # Microseconds: finer than anything that was measured.
+    return None if seconds is None else round(seconds, 6)
