@@ -28,9 +28,9 @@ _PAUSE = {"pause-100KiB", "pause-1MiB"}
 _EARLY = {"302", "200", "422"}
 _PAGE = {"page", "page-stream"}
 
-# Lost in every one of 20 tries. Left out because they are races, lost in 0 to 20 of 20 depending on
+# Lost in each of 20 tries. Left out because they are races, lost in 0 to 20 of 20 depending on
 # what else the machine does: 1 MiB on wsgiref, gunicorn, cheroot and granian, 1 MiB with "close" on
-# uvicorn, 64 KiB chunked on granian and gunicorn, the pause with 1 MiB on gunicorn, and the streamed
+# uvicorn, 64 KiB chunked on granian and gunicorn, the pause with 1 MiB on gunicorn, the streamed
 # page on uvicorn.
 LOST_WITHOUT: dict[str, set[str]] = {
     "wsgiref": _KEPT | _CLOSED | _PAUSE | _EARLY | _PAGE | {"raise"},
