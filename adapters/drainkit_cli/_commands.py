@@ -7,12 +7,12 @@ used, 130 is Ctrl-C. No traceback for any of them.
 from __future__ import annotations
 
 import json
-import re
 import sys
 
 import click
 
 from . import _experiment
+from ._arguments import size_of, tries_of
 from ._data import as_data
 from ._probe_command import probe
 from ._screen import Screen
@@ -20,34 +20,16 @@ from ._version import VERSION
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_TRIES = re.compile("[0-9]{1,9}")
-_SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)
-
 # drainkit's own default bound: beyond it the answer may be lost with drainkit, too.
 _LARGEST_BYTES = 1024**3
-_MOST_TRIES = 100
 
 
 def _as_size(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    match = _SIZE.fullmatch(value.strip())
-    if match is None:
-        raise click.BadParameter(
-            f"{value!r} is not a size; give a number of bytes, or one with K, M or G: 32M"
-        )
-    nbytes = int(match[1]) * _UNITS[match[2].upper()]
-    if not 1 <= nbytes <= _LARGEST_BYTES:
-        raise click.BadParameter(
-            f"{value!r} is {nbytes} bytes; give a size from 1 to 1G "
-            f"({_LARGEST_BYTES} bytes, drainkit's own default limit)"
-        )
-    return nbytes
+    return size_of(value, 1, _LARGEST_BYTES, " (drainkit's own default limit)")
 
 
 def _as_tries(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    if not _TRIES.fullmatch(value.strip()) or not 1 <= int(value) <= _MOST_TRIES:
-        raise click.BadParameter(f"{value!r} is not a whole number from 1 to {_MOST_TRIES}; try 3")
-    return int(value)
+    return tries_of(value, such_as=3)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -18,6 +18,7 @@ import click
 from drainkit_clients import Body, FileBody, FormBody
 
 from . import _probe_words as words
+from ._arguments import size_of, tries_of
 from ._probe import Probe
 from ._probe_data import as_data
 from ._probe_html import report
@@ -37,36 +38,17 @@ from ._probe_verdict import Kind, Verdict, judge, not_tested
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _EXIT_USAGE = 2
 
-_UNITS = {"": 1, "K": KIB, "M": KIB**2, "G": KIB**3}
-_SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)
-_WHOLE = re.compile("[0-9]{1,9}")
 _METHOD = re.compile("[A-Za-z]{1,20}")
 # A form around nothing takes some 200 bytes.
 _SMALLEST_BYTES = KIB
 _LARGEST_BYTES = KIB**3
-_MOST_TRIES = 100
 _LONGEST_SECONDS = 3600.0
-
-
-def _size(text: str, least: int, most: int) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(
-            f"{text[:40]!r} is not a size; give a number of bytes, or one with K, M or G: 32M"
-        )
-    nbytes = int(match[1]) * _UNITS[match[2].upper()]
-    if not least <= nbytes <= most:
-        raise click.BadParameter(
-            f"{text!r} is {nbytes} bytes; give a size from {words.size(least)} to "
-            f"{words.size(most)}"
-        )
-    return nbytes
 
 
 def _sizes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     if value is None:
         return None
-    sizes = {_size(text, _SMALLEST_BYTES, _LARGEST_BYTES) for text in value.split(",")}
+    sizes = {size_of(text, _SMALLEST_BYTES, _LARGEST_BYTES) for text in value.split(",")}
     return tuple(sorted(sizes))
 
 
@@ -86,11 +68,7 @@ def _names(
 
 
 def _tries(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    if not _WHOLE.fullmatch(value.strip()) or not 1 <= int(value) <= _MOST_TRIES:
-        raise click.BadParameter(
-            f"{value[:40]!r} is not a whole number from 1 to {_MOST_TRIES}; try {DEFAULT_TRIES}"
-        )
-    return int(value)
+    return tries_of(value, such_as=DEFAULT_TRIES)
 
 
 def _timeout(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -107,11 +85,11 @@ def _timeout(ctx: click.Context, param: click.Parameter, value: str) -> float:
 
 
 def _rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    return None if value is None else float(_size(value, KIB, 1024 * _LARGEST_BYTES))
+    return None if value is None else float(size_of(value, KIB, 1024 * _LARGEST_BYTES))
 
 
 def _max_total(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    return _size(value, _SMALLEST_BYTES, 1024 * _LARGEST_BYTES)
+    return size_of(value, _SMALLEST_BYTES, 1024 * _LARGEST_BYTES)
 
 
 def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:

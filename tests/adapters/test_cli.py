@@ -156,8 +156,8 @@ def test_another_answer_is_not_the_promised_one(serve, application, seen):
     [
         (["--size", "big"], "'big' is not a size; give a number of bytes"),
         (["--size", "-5"], "'-5' is not a size"),
-        (["--size", "0"], "'0' is 0 bytes; give a size from 1 to 1G"),
-        (["--size", "2G"], "'2G' is 2147483648 bytes; give a size from 1 to 1G"),
+        (["--size", "0"], "'0' is 0 bytes; give a size from 1 byte to 1 GiB"),
+        (["--size", "2G"], "'2G' is 2147483648 bytes; give a size from 1 byte to 1 GiB"),
         (["--size", "1" * 5000], "is not a size"),
         (["--tries", "0"], "'0' is not a whole number from 1 to 100; try 3"),
         (["--tries", "3.5"], "'3.5' is not a whole number"),

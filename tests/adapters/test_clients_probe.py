@@ -1,5 +1,6 @@
 """What the clients do for the probe: bodies by parts, rates, what they notice unread."""
 
+import contextlib
 import shutil
 import socket
 import ssl
@@ -183,11 +184,17 @@ def test_a_tls_alert_is_told_from_a_reset(tmp_path: Path) -> None:
     ours.minimum_version = ssl.TLSVersion.TLSv1_3
 
     def script(peer: socket.socket) -> None:
-        with (
-            pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"),
-            theirs.wrap_socket(peer, server_side=True, suppress_ragged_eofs=True),
-        ):
-            pass
+        # Held open, so that the client meets the alert and not the end behind it.
+        with peer.dup() as held:
+            with (
+                pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"),
+                theirs.wrap_socket(peer, server_side=True, suppress_ragged_eofs=True),
+            ):
+                pass
+            held.settimeout(LIMIT_SECONDS)
+            with contextlib.suppress(ConnectionError):
+                while held.recv(65536):
+                    pass
 
     with serving(script) as address:
         answer = strict(
