@@ -517,7 +517,7 @@ class Exchange:
             return
         try:
             while isinstance(step, Read):
-                message = None
+                message, body, more = None, b"", True
                 with anyio.move_on_after(step.wait_seconds):
                     async with self._inbox:
                         if drain.finished or self._is_full(policy.late_read_bytes):
