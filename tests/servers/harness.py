@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,7 @@ class Server:
         requires: The modules without which it cannot start.
         env: More environment variables.
         notes: What is special about this row.
+        ssl_context: What a client speaks TLS with; None where the server speaks plain TCP.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Server:
     requires: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     notes: str = ""
+    ssl_context: ssl.SSLContext | None = None
 
 
 def _module(interface: Interface, *arguments: str) -> Command:
@@ -167,6 +170,20 @@ SERVERS: dict[str, Server] = {
         ),
     )
 }
+
+
+def secured(name: str, certificate: Path, key: Path) -> Server:
+    """Return a gunicorn row of ``SERVERS`` that speaks TLS itself."""
+    row = SERVERS[name]
+
+    def command(port: int) -> list[str]:
+        *before, app = row.command(port)
+        return [*before, "--certfile", str(certificate), "--keyfile", str(key), app]
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nobody has signed it
+    return dataclasses.replace(row, name=f"{name}-tls", command=command, ssl_context=context)
 
 
 def serving(name: str, app: str, env: Mapping[str, str]) -> Server:
@@ -323,7 +340,9 @@ def _wait_until_ready(started: Running, token: str) -> None:
     while time.monotonic() < deadline:
         if not started.alive():
             raise ServerError(f"{started.server.name} ended before it answered\n{started.log()}")
-        answer = strict(started.address, get, timeout_seconds=2.0)
+        answer = strict(
+            started.address, get, timeout_seconds=2.0, ssl_context=started.server.ssl_context
+        )
         if answer.status == 200 and answer.body == expected:
             return
         time.sleep(_POLL_SECONDS)

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import re
-import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from click.testing import CliRunner
 from drainkit_cli import main
 from tests.servers import harness
 from tests.servers.conftest import Fleet
-from tests.servers.harness import SERVERS, Server
+from tests.servers.harness import running
 from tests.servers.proxies import PROXIES, certificate, in_front_of
 
 pytestmark = pytest.mark.server
@@ -146,25 +144,8 @@ def test_a_proxy_without_an_application_cannot_be_tested(proxy: str) -> None:
 def secured(folder: Path, *, wrap: bool) -> Iterator[tuple[str, int]]:
     """Serve over TLS with gunicorn itself, with a certificate that nobody has signed."""
     made, key = certificate(folder)
-    row = SERVERS["gunicorn-sync"]
-
-    def command(port: int) -> list[str]:
-        *before, app = row.command(port)
-        return [*before, "--certfile", str(made), "--keyfile", str(key), app]
-
-    server = Server("gunicorn-sync-tls", "wsgi", command, row.requires)
-    process, started, _ = harness._start(server, wrap, None, folder)
-    try:
-        deadline = time.monotonic() + harness.READY_SECONDS
-        while True:
-            assert started.alive(), started.log()
-            with contextlib.suppress(OSError), socket.create_connection(started.address, 1.0):
-                break
-            assert time.monotonic() < deadline, started.log()
-            time.sleep(0.05)
+    with running(harness.secured("gunicorn-sync", made, key), wrap=wrap) as started:
         yield started.address
-    finally:
-        harness._stop(process)
 
 
 def test_over_tls_the_loss_is_found_and_with_drainkit_it_is_gone(tmp_path: Path) -> None:

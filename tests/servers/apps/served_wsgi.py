@@ -129,8 +129,10 @@ def _application() -> WSGIApplication:
     if os.environ.get("DRAINKIT_TEST_WRAP") != "1":
         return _identity_shown(bare)
     from drainkit import DrainPolicy
-    from drainkit_wsgi import DrainMiddleware
+    from drainkit_wsgi import DrainMiddleware, _servers
 
+    if os.environ.get("DRAINKIT_TEST_UNKNOWN") == "1":
+        _servers.SERVERS = ()  # as if this server were of tomorrow
     drained = DrainMiddleware(
         bare, policy=DrainPolicy(**parts.policy_fields()), on_report=parts.keep_report
     )
