@@ -117,7 +117,8 @@ def starlette(session: nox.Session, versions: str) -> None:
 def servers(session: nox.Session) -> None:
     """Run real servers against raw sockets and real clients (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
-    run_pytest(session, "tests/servers", "tests/clients")
+    # A file at a time, so that each server is started once; most of the time is waiting.
+    run_pytest(session, "tests/servers", "tests/clients", "-n", "2", "--dist", "loadfile")
 
 
 @nox.session
