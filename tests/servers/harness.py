@@ -233,7 +233,9 @@ class Running:
         """Return drainkit's reports so far, outcomes by name, in the order they were made."""
         if not self._reports_path.exists():
             return []
-        lines = self._reports_path.read_text(encoding="utf-8").splitlines()
+        text = self._reports_path.read_text(encoding="utf-8")
+        # A line that is just being written is not one yet.
+        lines = text[: text.rfind("\n") + 1].splitlines()
         return [json.loads(line) for line in lines]
 
     def wait_for_reports(self, count: int, *, timeout_seconds: float = 5.0) -> list[dict[str, Any]]:
