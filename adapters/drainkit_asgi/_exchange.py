@@ -45,6 +45,10 @@ _EMPTY_MESSAGE_PAUSE_SECONDS = 0.01
 # RFC 9110 section 6.4.1: responses with these statuses have no content.
 _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
 
+# A body that has been read needs no close; a declined one is the server's business, as it is
+# without drainkit.
+_LEFT_TO_THE_SERVER = frozenset({Outcome.COMPLETE, Outcome.DECLINED})
+
 _DISCONNECT = "http.disconnect"
 
 # Messages other than http.response.body that end a response, and the key that says that they
@@ -274,7 +278,8 @@ class Exchange:
                 self._finish(self.drain.stop(Outcome.ERROR, anyio.current_time(), "cancelled"))
                 self._is_cut = True
             self._close()
-        if self._has_been_left:
+        report = self.drain.report
+        if report is not None and report.outcome not in _LEFT_TO_THE_SERVER:
             self._server.close(self._receive)
 
     async def _end_in_order(self, last: Message) -> None:
@@ -404,7 +409,7 @@ class Exchange:
             return False  # RFC 9113 section 8.2.2: no connection-specific header fields
         drain = self.drain
         if drain.report is not None:
-            return drain.report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED)
+            return drain.report.outcome not in _LEFT_TO_THE_SERVER
         if drain.finished or self._control.policy is None:
             return False
         if self._awaits_invitation:

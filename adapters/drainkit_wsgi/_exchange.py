@@ -491,7 +491,8 @@ class Exchange:
         return bool(self._environ.get("wsgi.url_scheme") == "https")
 
     def _finish(self, report: DrainReport) -> None:
-        if report.outcome is not Outcome.COMPLETE:
+        # A declined body is the server's business, as it is without drainkit.
+        if report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED):
             self.server.refuse_reuse(self._start_response)
         publish(report, self._on_report, time.monotonic())
 

@@ -486,3 +486,18 @@ async def test_uvicorn_is_told_to_close_behind_an_incomplete_drain_and_only_then
     assert (closed if kind is UVICORN else 0) == got.connection.transport.closed
     assert (Outcome.COMPLETE is got.outcome) == (closed == 0)
     assert got.connection.is_complete
+
+
+@pytest.mark.parametrize("how", ["application", "policy"])
+async def test_a_declined_body_is_left_to_uvicorn_which_delivers_by_itself(how):
+    """Closing the connection would reset an answer that arrives without drainkit."""
+
+    async def app(scope, receive, send):
+        if how == "application":
+            scope[CONTROL_KEY].policy = None
+        await answering(b"no")(scope, receive, send)
+
+    policy = DrainPolicy(max_bytes=0) if how == "policy" else None
+    got = await serve(app, kind=UVICORN, policy=policy)
+
+    assert (Outcome.DECLINED, 0) == (got.outcome, got.connection.transport.closed)

@@ -369,6 +369,13 @@ def test_cheroot_closes_the_connection_of_a_body_that_was_not_read_to_its_end(po
     assert closes == (got.outcome is not Outcome.COMPLETE) == closed
 
 
+def test_cheroot_keeps_the_connection_of_a_declined_body_which_it_reads_away_by_itself():
+    """Closing it would reset an answer that arrives without drainkit."""
+    got, closed = served_by_cheroot(NO, policy=DrainPolicy(max_bytes=0))
+
+    assert (Outcome.DECLINED, False) == (got.outcome, closed)
+
+
 def test_cheroot_does_not_throw_away_what_the_application_still_wants_to_read():
     given = []
 
