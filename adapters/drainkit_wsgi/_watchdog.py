@@ -21,7 +21,6 @@ from typing import Any, Self
 # to come first, short enough to keep a deadline exact to 0.25 s.
 _AFTER_TIMEOUT_SECONDS = 0.2
 
-
 # What every clock and every socket can wait; a policy may allow more.
 _LONGEST_WAIT_SECONDS = 86_400.0
 
@@ -93,9 +92,15 @@ class _Watchdog:
 
     def allow(self, watch: Watch, seconds: float) -> None:
         """Move a watch's deadline to *seconds* from now."""
-        watch.deadline = time.monotonic() + seconds
-        if watch.deadline < self._wakes_at and self._condition is not None:
-            with self._condition:
+        deadline = time.monotonic() + seconds
+        if deadline >= watch.deadline or self._condition is None:
+            watch.deadline = deadline  # the thread wakes too early, and looks again
+            return
+        # Under the lock: the thread may be looking at the deadlines, and not have said yet when it
+        # will wake.
+        with self._condition:
+            watch.deadline = deadline
+            if deadline < self._wakes_at:
                 self._condition.notify()
 
     def _start(self) -> threading.Condition:
@@ -130,6 +135,7 @@ class _Watchdog:
         # A forked child has no thread of ours, and must not hold its parent's connections open.
         self._start_lock = threading.Lock()
         self._condition = None
+        self._wakes_at = float("inf")
         watches, self._watches = self._watches, set()
         for watch in watches:
             watch.close()

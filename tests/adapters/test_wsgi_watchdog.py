@@ -452,3 +452,27 @@ def test_a_forked_child_has_its_own_thread_and_none_of_its_parents_connections(p
         assert 0 == os.waitstatus_to_exitcode(status)
         assert not deadline.fired
     assert readable(server, client)
+
+
+def test_a_first_deadline_is_not_missed_while_the_watchdog_looks_at_the_others(pair, new_watchdog):
+    """It holds the lock then, and what it said last of when it wakes is of the past."""
+    server, _ = pair
+    with new_watchdog.watching(server.fileno()) as watch:
+        told = threading.Thread(target=new_watchdog.allow, args=(watch, 0.05))
+        with new_watchdog._condition:
+            # As when it has just been woken, has looked at this watch, and not gone to sleep yet.
+            new_watchdog._wakes_at = 0.0
+            told.start()
+            told.join(0.2)
+            new_watchdog._wakes_at = float("inf")
+        told.join(LIMIT_SECONDS)
+
+        assert b"" == server.recv(1)
+        assert watch.fired
+
+
+def test_a_forked_child_does_not_believe_when_its_parents_thread_would_wake(new_watchdog):
+    new_watchdog._wakes_at = 0.0
+    new_watchdog._forget()
+
+    assert float("inf") == new_watchdog._wakes_at
