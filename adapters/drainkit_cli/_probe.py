@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
-from drainkit_clients import Answer, Connection, Ended, Upload
+from drainkit_clients import Answer, Connection, Ended, Upload, unreachable
 
 from ._probe_plan import Cell, Plan
 from ._probe_stacks import whose_words
@@ -147,7 +147,7 @@ class Probe:
         try:
             connection = self._connect(self.preflight.address)
         except OSError as error:
-            return Attempt(cell, number, _no_answer(error), "refused", Reuse.UNTRIED)
+            return Attempt(cell, number, unreachable(error), "refused", Reuse.UNTRIED)
         upload = self.plan.upload(cell, self.target.request_target, self._headers())
         longest = self.plan.longest_seconds(cell)
         send = {"strict": connection.strict, "eager": connection.eager}[cell.client.name]
@@ -324,18 +324,3 @@ def _closes(answer: Answer) -> bool:
 
 def _ended(ended: Ended) -> End:
     return "client" if ended == "open" else ended
-
-
-def _no_answer(error: OSError) -> Answer:
-    return Answer(
-        status=None,
-        headers=(),
-        body=b"",
-        complete=False,
-        sent_bytes=0,
-        error=f"{type(error).__name__} while connecting",
-        first_byte_seconds=None,
-        sent_at_first_byte_bytes=None,
-        seconds=0.0,
-        ended="reset",
-    )

@@ -11,7 +11,7 @@ Each returns an ``Answer``. Standard library only; nothing of drainkit is import
 """
 
 from drainkit_clients._body import FileBody, FormBody
-from drainkit_clients._connection import Connection, eager, slow, strict
+from drainkit_clients._connection import Connection, eager, slow, strict, unreachable
 from drainkit_clients._values import Answer, Body, Ended, Rest, Upload
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "eager",
     "slow",
     "strict",
+    "unreachable",
 ]

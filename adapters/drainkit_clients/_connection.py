@@ -577,7 +577,8 @@ class _Writer:
             self._frame = following
 
 
-def _unreachable(error: OSError) -> Answer:
+def unreachable(error: OSError) -> Answer:
+    """Return the answer of an upload that could not even connect, because of *error*."""
     return Answer(
         status=None,
         headers=(),
@@ -613,7 +614,7 @@ def strict(
     try:
         connection = Connection(address, ssl_context=ssl_context)
     except OSError as error:
-        return _unreachable(error)
+        return unreachable(error)
     with connection:
         return connection.strict(upload, timeout_seconds=timeout_seconds)
 
@@ -642,7 +643,7 @@ def eager(
     try:
         connection = Connection(address, ssl_context=ssl_context)
     except OSError as error:
-        return _unreachable(error)
+        return unreachable(error)
     with connection:
         return connection.eager(
             upload, timeout_seconds=timeout_seconds, stop_on_error_status=stop_on_error_status
@@ -674,7 +675,7 @@ def slow(
     try:
         connection = Connection(address, ssl_context=ssl_context)
     except OSError as error:
-        return _unreachable(error)
+        return unreachable(error)
     with connection:
         return connection.slow(
             upload,
