@@ -31,6 +31,8 @@ PACKAGES = (
     "drainkit_django",
     "drainkit_starlette",
     "drainkit_cli",
+    "drainkit_clients",
+    "drainkit_conformance",
 )
 for package in map(importlib.import_module, PACKAGES):
     for name in package.__all__:
@@ -45,7 +47,7 @@ nitpick_ignore_regex = [
     (
         r"py:.*",
         r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|rich"
-        r"|socket|starlette|types|wsgiref)\b.*",
+        r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
     (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it
     (r"py:class", r"drainkit_\w+(\._install)?\.App"),  # a type variable: the caller's own class

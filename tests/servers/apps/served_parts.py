@@ -4,25 +4,24 @@ import dataclasses
 import enum
 import json
 import os
-from collections.abc import Iterator
 from typing import Any
 
+from drainkit_conformance import page, page_pieces
+
+__all__ = [
+    "PIECE_BYTES",
+    "READY",
+    "TOO_LARGE",
+    "keep_report",
+    "page",
+    "page_pieces",
+    "policy_fields",
+]
+
 PIECE_BYTES = 65536
-PAGE_BYTES = 4 * 1024 * 1024
 TOO_LARGE = b"too large\n"
 # The token tells this server from a stranger that was quicker to take the port.
 READY = b"ready " + os.environ.get("DRAINKIT_TEST_TOKEN", "").encode()
-
-
-def page() -> bytes:
-    """Return a page of 4 MiB in one piece."""
-    return b"".join(page_pieces())
-
-
-def page_pieces() -> Iterator[bytes]:
-    """Yield the same page in pieces of 64 KiB, each of a letter of its own."""
-    for index in range(PAGE_BYTES // PIECE_BYTES):
-        yield bytes([ord("a") + index % 26]) * PIECE_BYTES
 
 
 def policy_fields() -> dict[str, Any]:
