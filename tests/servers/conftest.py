@@ -1,7 +1,6 @@
 """The servers that the tests share, started when first asked for."""
 
 import contextlib
-import importlib.util
 import json
 import signal
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers.harness import SERVERS, Running, running, serving
+from tests.servers.harness import ALL_SERVERS, Running, running, serving
 
 # Each is some 50 MB; the tests go server by server, so few are asked for again.
 _AT_ONCE = 4
@@ -35,16 +34,15 @@ class Fleet:
         """Return a server that runs, with drainkit around its application or without.
 
         Args:
-            name: A key of ``SERVERS``.
+            name: A key of ``ALL_SERVERS``.
             wrap: Whether drainkit is there.
             policy: The fields of its policy that are not at their defaults.
             app: The module in ``apps`` that it serves; the usual one when None.
             env: More environment variables, for that module.
         """
-        server = SERVERS[name] if app is None else serving(name, app, env or {})
-        for module in server.requires:
-            if importlib.util.find_spec(module) is None:
-                pytest.skip(f"needs {module}")
+        server = ALL_SERVERS[name] if app is None else serving(name, app, env or {})
+        if absent := server.missing():
+            pytest.skip(f"needs {absent}")
         key = json.dumps([name, wrap, policy, app, env], sort_keys=True)
         if key in self._running and not self._running[key][1].alive():
             self._stop(key)
@@ -94,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests of this folder server by server: each server is then started once."""
     here = Path(__file__).parent
     places = [place for place, item in enumerate(items) if here in item.path.parents]
-    order = list(SERVERS)
+    order = list(ALL_SERVERS)
     ours = sorted(
         (items[place] for place in places),
         key=lambda item: order.index(name) if (name := _server_of(item)) in order else -1,

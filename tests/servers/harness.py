@@ -3,9 +3,11 @@
 import contextlib
 import dataclasses
 import importlib.metadata
+import importlib.util
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -13,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +34,6 @@ _POLL_SECONDS = 0.05
 _START_TRIES = 3
 
 Interface = Literal["wsgi", "asgi"]
-Command = Callable[[int], list[str]]
 
 
 class ServerError(RuntimeError):
@@ -46,161 +47,242 @@ class Server:
     Attributes:
         name: What the tests call it.
         interface: What it serves.
-        command: Returns the arguments after the Python executable, for a port.
+        arguments: The program and its arguments; ``{port}`` and ``{app}`` are filled in.
         requires: The modules without which it cannot start.
+        programs: The programs without which it cannot start.
         env: More environment variables.
         notes: What is special about this row.
+        app: The module in ``apps`` that it serves; the usual one of its interface when empty.
+        tls_arguments: What makes it speak TLS, for `secured`: ``{certificate}`` and ``{key}`` are
+            filled in; empty where it cannot.
         ssl_context: What a client speaks TLS with; None where the server speaks plain TCP.
     """
 
     name: str
     interface: Interface
-    command: Command
+    arguments: tuple[str, ...]
     requires: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     notes: str = ""
+    app: str = ""
+    tls_arguments: tuple[str, ...] = ()
     ssl_context: ssl.SSLContext | None = None
 
+    def command(self, port: int) -> list[str]:
+        """Return the program and its arguments, for a port."""
+        module = self.app or f"served_{self.interface}"
+        return [word.format(port=port, app=f"{module}:application") for word in self.arguments]
 
-def _module(interface: Interface, *arguments: str) -> Command:
-    """Return the command of ``python -m``; ``{port}`` and ``{app}`` are filled in."""
-
-    def command(port: int) -> list[str]:
-        app = f"served_{interface}:application"
-        return ["-m", *(argument.format(port=port, app=app) for argument in arguments)]
-
-    return command
-
-
-def _script(name: str) -> Command:
-    return lambda port: [str(_RUN / name), str(port)]
+    def missing(self) -> str | None:
+        """Return the first thing that it needs and that is not here; None if it can start."""
+        modules = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        programs = [name for name in self.programs if find_program(name) is None]
+        return next(iter(modules + programs), None)
 
 
-def _gunicorn(worker: str, *more: str) -> Server:
-    interface: Interface = "asgi" if worker == "asgi" else "wsgi"
-    common = (
-        "gunicorn",
-        "--bind",
-        "127.0.0.1:{port}",
-        "--log-level",
-        "warning",
-        "--no-control-socket",
+def find_program(name: str) -> str | None:
+    """Return the path of a program, or None where there is none."""
+    # Debian keeps servers where only root's PATH looks; a wheel puts its own beside Python.
+    folders = [
+        os.environ.get("PATH", ""),
+        str(Path(sys.executable).parent),
+        "/usr/sbin",
+        "/usr/local/sbin",
+    ]
+    return shutil.which(name, path=os.pathsep.join(folders))
+
+
+def _module(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", *arguments)
+
+
+def _script(name: str, *arguments: str) -> tuple[str, ...]:
+    return (sys.executable, str(_RUN / name), "{port}", *arguments)
+
+
+_FILES = ("{certificate}", "{key}")
+
+
+def _gunicorn(
+    worker: str, *more: str, interface: Interface = "wsgi", name: str = "", needs: str = "gunicorn"
+) -> Server:
+    arguments = _module(
+        *("gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning"),
+        *("--no-control-socket", "-k", worker, *more, "{app}"),
     )
-    command = _module(interface, *common, "-k", worker, *more, "{app}")
-    requires = ("gunicorn", "gevent") if worker == "gevent" else ("gunicorn",)
-    return Server(f"gunicorn-{worker}", interface, command, requires)
+    tls = ("--certfile", "{certificate}", "--keyfile", "{key}")
+    return Server(
+        f"gunicorn-{name or worker}",
+        interface,
+        arguments,
+        ("gunicorn", needs),
+        tls_arguments=tls,
+    )
 
 
 def _granian(interface: Interface) -> Server:
-    command = _module(
-        interface,
+    arguments = _module(
         *("granian", "--interface", interface, "--host", "127.0.0.1", "--port", "{port}"),
         *("--workers", "1", "--log-level", "warning", "{app}"),
     )
-    return Server(f"granian-{interface}", interface, command, ("granian",))
+    tls = ("--ssl-certificate", "{certificate}", "--ssl-keyfile", "{key}")
+    return Server(f"granian-{interface}", interface, arguments, ("granian",), tls_arguments=tls)
 
 
-def _uvicorn(parser: str) -> Server:
-    command = _module(
-        "asgi", "uvicorn", "--http", parser, "--port", "{port}", "--log-level", "warning", "{app}"
+def _uvicorn(parser: str, *more: str) -> Server:
+    arguments = _module(
+        *("uvicorn", "--http", parser, *more, "--port", "{port}", "--log-level", "warning"), "{app}"
     )
-    return Server(f"uvicorn-{parser}", "asgi", command, ("uvicorn", parser))
+    tls = ("--ssl-certfile", "{certificate}", "--ssl-keyfile", "{key}")
+    return Server(f"uvicorn-{parser}", "asgi", arguments, ("uvicorn", parser), tls_arguments=tls)
 
 
 def _hypercorn(worker: str) -> Server:
-    command = _module(
-        "asgi",
-        "hypercorn",
-        "-k",
-        worker,
-        "--bind",
-        "127.0.0.1:{port}",
-        "--log-level",
-        "warning",
+    arguments = _module(
+        *("hypercorn", "-k", worker, "--bind", "127.0.0.1:{port}", "--log-level", "warning"),
         "{app}",
     )
-    return Server(f"hypercorn-{worker}", "asgi", command, ("hypercorn", worker))
-
-
-SERVERS: dict[str, Server] = {
-    server.name: server
-    for server in (
-        Server(
-            "wsgiref",
-            "wsgi",
-            _script("run_wsgiref.py"),
-            notes="a thread a request; HTTP/1.0 responses",
-        ),
-        Server(
-            "werkzeug",
-            "wsgi",
-            _script("run_werkzeug.py"),
-            ("werkzeug",),
-            notes="a thread a request",
-        ),
-        _gunicorn("sync"),
-        _gunicorn("gthread", "--threads", "4"),
-        _gunicorn("gevent"),
-        _gunicorn("asgi"),
-        Server(
-            "cheroot",
-            "wsgi",
-            _module("wsgi", "cheroot", "--bind", "127.0.0.1:{port}", "{app}"),
-            ("cheroot",),
-        ),
-        Server(
-            "waitress",
-            "wsgi",
-            _module("wsgi", "waitress", "--listen=127.0.0.1:{port}", "{app}"),
-            ("waitress",),
-            notes="spools the whole body before it calls the application",
-        ),
-        _granian("wsgi"),
-        _granian("asgi"),
-        _uvicorn("h11"),
-        _uvicorn("httptools"),
-        _hypercorn("asyncio"),
-        _hypercorn("trio"),
-        Server(
-            "daphne",
-            "asgi",
-            _module("asgi", "daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}"),
-            ("daphne",),
-            notes="spools the whole body before it calls the application",
-        ),
+    tls = ("--certfile", "{certificate}", "--keyfile", "{key}")
+    return Server(
+        f"hypercorn-{worker}", "asgi", arguments, ("hypercorn", worker), tls_arguments=tls
     )
-}
+
+
+def _uwsgi(way: str, *programs: str) -> Server:
+    return Server(
+        f"uwsgi-{way}",
+        "wsgi",
+        _script("run_uwsgi.py", way),
+        programs=("uwsgi", *programs),
+        notes="with threads; a chunked body is read with uwsgi.chunked_read()",
+    )
+
+
+def _mod_wsgi(mode: str) -> Server:
+    return Server(
+        f"mod_wsgi-{mode}",
+        "wsgi",
+        _script("run_mod_wsgi.py", mode),
+        ("mod_wsgi",),
+        programs=("apache2",),
+    )
+
+
+def _by_name(*servers: Server) -> dict[str, Server]:
+    return {server.name: server for server in servers}
+
+
+# The servers that the tests put everything to.
+SERVERS: dict[str, Server] = _by_name(
+    Server(
+        "wsgiref",
+        "wsgi",
+        _script("run_wsgiref.py"),
+        notes="a thread a request; HTTP/1.0 responses",
+    ),
+    Server(
+        "werkzeug",
+        "wsgi",
+        _script("run_werkzeug.py"),
+        ("werkzeug",),
+        notes="a thread a request",
+        tls_arguments=_FILES,
+    ),
+    _gunicorn("sync"),
+    _gunicorn("gthread", "--threads", "4"),
+    _gunicorn("gevent", needs="gevent"),
+    _gunicorn("asgi", interface="asgi"),
+    Server(
+        "cheroot",
+        "wsgi",
+        _script("run_cheroot.py"),
+        ("cheroot",),
+        tls_arguments=_FILES,
+    ),
+    Server(
+        "waitress",
+        "wsgi",
+        _module("waitress", "--listen=127.0.0.1:{port}", "{app}"),
+        ("waitress",),
+        notes="spools the whole body before it calls the application",
+    ),
+    _granian("wsgi"),
+    _granian("asgi"),
+    _uvicorn("h11"),
+    _uvicorn("httptools"),
+    _hypercorn("asyncio"),
+    _hypercorn("trio"),
+    Server(
+        "daphne",
+        "asgi",
+        _module("daphne", "-b", "127.0.0.1", "-p", "{port}", "-v", "0", "{app}"),
+        ("daphne",),
+        notes="spools the whole body before it calls the application",
+    ),
+)
+
+# More servers, and other ways to run some of those: the tests put the cases BRIEF to them, and the
+# matrix everything.
+MORE_SERVERS: dict[str, Server] = _by_name(
+    _uwsgi("http-socket"),
+    _uwsgi("http"),
+    _uwsgi("nginx", "nginx"),
+    Server("gevent-pywsgi", "wsgi", _script("run_gevent.py"), ("gevent",), tls_arguments=_FILES),
+    _gunicorn("gevent_pywsgi", needs="gevent"),
+    _gunicorn("tornado", needs="tornado"),
+    _mod_wsgi("daemon"),
+    _mod_wsgi("embedded"),
+    Server("bjoern", "wsgi", _script("run_bjoern.py"), ("bjoern",)),
+    Server("runserver", "wsgi", _script("run_runserver.py"), ("django",)),
+    Server(
+        "aiohttp-wsgi",
+        "wsgi",
+        _script("run_aiohttp_wsgi.py"),
+        ("aiohttp_wsgi",),
+        notes="spools the whole body before it calls the application",
+    ),
+    _uvicorn("zttp", "--http2"),
+    _gunicorn(
+        "uvicorn_worker.UvicornWorker", interface="asgi", name="uvicorn", needs="uvicorn_worker"
+    ),
+    Server(
+        "aiohttp-asgi",
+        "asgi",
+        _module(
+            *("aiohttp_asgi", "--address", "127.0.0.1", "--port", "{port}"),
+            *("--log-level", "warning", "{app}"),
+        ),
+        ("aiohttp_asgi",),
+    ),
+)
+
+ALL_SERVERS = SERVERS | MORE_SERVERS
 
 
 def secured(name: str, certificate: Path, key: Path) -> Server:
-    """Return a gunicorn row of ``SERVERS`` that speaks TLS itself."""
-    row = SERVERS[name]
-
-    def command(port: int) -> list[str]:
-        *before, app = row.command(port)
-        return [*before, "--certfile", str(certificate), "--keyfile", str(key), app]
-
+    """Return a row of ``ALL_SERVERS`` that speaks TLS itself, as some can."""
+    row = ALL_SERVERS[name]
+    assert row.tls_arguments, f"{name} is not known to speak TLS"
+    files = [word.format(certificate=certificate, key=key) for word in row.tls_arguments]
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # nobody has signed it
-    return dataclasses.replace(row, name=f"{name}-tls", command=command, ssl_context=context)
+    return dataclasses.replace(
+        row, name=f"{name}-tls", arguments=(*row.arguments, *files), ssl_context=context
+    )
 
 
 def serving(name: str, app: str, env: Mapping[str, str]) -> Server:
-    """Return a row of ``SERVERS`` that serves the ``application`` of another module in ``apps``.
+    """Return a row of ``ALL_SERVERS`` that serves another module of ``apps``.
 
     Args:
         name: The row.
-        app: The module.
+        app: The module; its ``application`` is served.
         env: More environment variables, for the module.
     """
-    row = SERVERS[name]
-    usual = f"served_{row.interface}:application"
-
-    def command(port: int) -> list[str]:
-        return [f"{app}:application" if word == usual else word for word in row.command(port)]
-
-    return dataclasses.replace(row, command=command, env=(*row.env, *env.items()))
+    row = ALL_SERVERS[name]
+    return dataclasses.replace(row, app=app, env=(*row.env, *env.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +343,7 @@ def running(
     """Start a server, wait until it answers, and stop it with all its workers in the end.
 
     Args:
-        server: A row of ``SERVERS``.
+        server: A row of ``ALL_SERVERS``.
         wrap: Whether drainkit's middleware is around the application.
         policy: The fields of the policy that are not at their defaults.
 
@@ -281,7 +363,7 @@ def running(
                 yield started
                 return
             finally:
-                _stop(process)
+                stop(process)
 
 
 def _start(
@@ -303,7 +385,7 @@ def _start(
     }
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *server.command(port)],
+            server.command(port),
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -355,8 +437,8 @@ def _port_was_taken(started: Running) -> bool:
     return "address already in use" in started.log().lower()
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the whole group: kindly, then not."""
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and the whole group that it leads: kindly, then not."""
     _signal_group(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_SECONDS
     while time.monotonic() < deadline and (process.poll() is None or _group_lives(process.pid)):

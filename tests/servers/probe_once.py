@@ -7,7 +7,7 @@ import sys
 from types import FrameType
 
 from drainkit_clients import Answer, Upload, eager, slow, strict
-from tests.servers.harness import SERVERS, Running, running
+from tests.servers.harness import ALL_SERVERS, Running, running
 
 _UNITS = {"k": 1024, "m": 1024 * 1024}
 
@@ -24,7 +24,7 @@ def _ended(number: int, frame: FrameType | None) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("server", choices=[*SERVERS, "all", "wsgi", "asgi"])
+    parser.add_argument("server", choices=[*ALL_SERVERS, "all", "wsgi", "asgi"])
     parser.add_argument("path")
     parser.add_argument("size", type=_size, help="bytes, or with K or M")
     parser.add_argument("--wrap", action="store_true", help="with drainkit around the application")
@@ -82,7 +82,7 @@ def _line(answer: Answer) -> str:
 def _main() -> int:
     signal.signal(signal.SIGTERM, _ended)
     options = _arguments()
-    chosen = [s for s in SERVERS.values() if options.server in ("all", s.name, s.interface)]
+    chosen = [s for s in ALL_SERVERS.values() if options.server in ("all", s.name, s.interface)]
     lost = 0
     for server in chosen:
         with running(server, wrap=options.wrap, policy=options.policy) as started:

@@ -2,24 +2,45 @@
 
 import contextlib
 import os
-import shutil
-import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.servers.harness import find_program, stop
+
 _READY_SECONDS = 10.0
-_STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 Address = tuple[str, int]
 
-_NGINX = """
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """One row of the table.
+
+    Attributes:
+        name: What the tests call it.
+        program: What has to be installed.
+        config: Its configuration; ``{port}`` and ``{behind}`` (the server's port) are filled in.
+        arguments: The arguments of the program; ``{folder}`` and ``{config}`` are filled in.
+        notes: What is special about this row.
+    """
+
+    name: str
+    program: str
+    config: str
+    arguments: tuple[str, ...]
+    notes: str = ""
+
+
+def _nginx(name: str, version: str) -> Proxy:
+    config = """
 daemon off; master_process off; pid nginx.pid; error_log stderr warn;
 events {{ worker_connections 64; }}
 http {{
@@ -30,12 +51,16 @@ http {{
     listen 127.0.0.1:{port};
     location / {{
       proxy_pass http://127.0.0.1:{behind};
-      proxy_http_version 1.1;
+      proxy_http_version %s;
       proxy_request_buffering off;
     }}
   }}
 }}
 """
+    arguments = ("-p", "{folder}", "-e", "stderr", "-c", "{config}")
+    notes = f"proxy_request_buffering off; HTTP/{version} to the server"
+    return Proxy(name, "nginx", config % version, arguments, notes)
+
 
 _HAPROXY = """
 defaults
@@ -48,66 +73,91 @@ listen proxy
   server behind 127.0.0.1:{behind}
 """
 
+_APACHE = """
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile apache.pid
+ErrorLog /dev/stderr
+DefaultRuntimeDir .
+LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
+LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so
+LoadModule proxy_module /usr/lib/apache2/modules/mod_proxy.so
+LoadModule proxy_http_module /usr/lib/apache2/modules/mod_proxy_http.so
+<IfModule unixd_module>
+  User www-data
+  Group www-data
+</IfModule>
+StartServers 1
+ProxyPass / http://127.0.0.1:{behind}/
+"""
 
-def _nginx(folder: Path, program: str) -> list[str]:
-    return [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "proxy.conf")]
+_CADDY = """
+{{
+  admin off
+  auto_https off
+}}
+http://127.0.0.1:{port} {{
+  reverse_proxy 127.0.0.1:{behind}
+}}
+"""
 
-
-def _haproxy(folder: Path, program: str) -> list[str]:
-    return [program, "-db", "-f", str(folder / "proxy.conf")]
-
-
-PROXIES: dict[str, tuple[str, Callable[[Path, str], list[str]]]] = {
-    "nginx": (_NGINX, _nginx),
-    "haproxy": (_HAPROXY, _haproxy),
+PROXIES: dict[str, Proxy] = {
+    proxy.name: proxy
+    for proxy in (
+        _nginx("nginx", "1.1"),
+        _nginx("nginx-1.0", "1.0"),
+        Proxy("haproxy", "haproxy", _HAPROXY, ("-db", "-f", "{config}")),
+        Proxy(
+            "apache",
+            "apache2",
+            _APACHE,
+            ("-DFOREGROUND", "-d", "{folder}", "-f", "{config}"),
+            "mod_proxy_http",
+        ),
+        Proxy("caddy", "caddy", _CADDY, ("run", "--config", "{config}", "--adapter", "caddyfile")),
+    )
 }
 
 
-def _program(name: str) -> str:
-    # Debian keeps servers where only root's PATH looks.
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    program = shutil.which(name, path=path)
-    if program is None:
-        pytest.skip(f"needs {name}")
-    return program
+def missing(name: str) -> str | None:
+    """Return the program that a proxy needs and that is not here; None if it can start."""
+    program = PROXIES[name].program
+    return program if find_program(program) is None else None
 
 
 @contextlib.contextmanager
 def in_front_of(address: Address, name: str) -> Iterator[Address]:
-    """Run a proxy in front of a server until the block ends; skip where there is no such program.
+    """Run a proxy in front of a server until the block ends.
 
     Args:
         address: Where the server listens.
-        name: A key of ``PROXIES``.
+        name: A key of ``PROXIES``; its program must be there (`missing`).
     """
-    template, command = PROXIES[name]
-    program = _program(name)
-    with tempfile.TemporaryDirectory(prefix="drainkit-", ignore_cleanup_errors=True) as made:
-        folder = Path(made)
+    proxy = PROXIES[name]
+    program = find_program(proxy.program)
+    assert program is not None, f"needs {proxy.program}"
+    with tempfile.TemporaryDirectory(prefix="drainkit-", ignore_cleanup_errors=True) as folder:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        config = template.format(port=port, behind=address[1])
-        (folder / "proxy.conf").write_text(config, encoding="utf-8")
-        with (folder / "log").open("wb") as log:
+        config = Path(folder, "proxy.conf")
+        config.write_text(proxy.config.format(port=port, behind=address[1]), encoding="utf-8")
+        log_path = Path(folder, "log")
+        with log_path.open("wb") as log:
             process = subprocess.Popen(
-                command(folder, program),
+                [program, *(a.format(folder=folder, config=config) for a in proxy.arguments)],
+                cwd=folder,
+                env={**os.environ, "HOME": folder, "XDG_DATA_HOME": folder},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         try:
-            _wait_until_ready(process, port, folder / "log")
+            _wait_until_ready(process, port, log_path)
             yield ("127.0.0.1", port)
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(_STOP_SECONDS)
+            stop(process)
 
 
 def _wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
@@ -126,11 +176,14 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     Args:
         folder: Where they are put.
     """
+    program = find_program("openssl")
+    if program is None:
+        pytest.skip("needs openssl")
     key, made = folder / "key.pem", folder / "certificate.pem"
     names = ("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1")
     subprocess.run(
         [
-            *(_program("openssl"), "req", "-x509", "-newkey", "ec"),
+            *(program, "req", "-x509", "-newkey", "ec"),
             *("-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
             *("-keyout", key, "-out", made, *names),
         ],

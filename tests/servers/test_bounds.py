@@ -1,5 +1,8 @@
 """The limits hold on real sockets: a client that is slow or silent is let go in time."""
 
+import contextlib
+import socket
+
 import pytest
 
 from drainkit_clients import Upload, slow, strict
@@ -52,6 +55,20 @@ def test_a_silent_client_is_closed_after_idle_seconds_and_others_are_served(
     assert answer.seconds <= 2.5
     assert drained.wait_for_reports(before + 1)[-1]["outcome"] == "IDLE"
     assert strict(drained.address, Upload(path="/413", size_bytes=MIB)).delivered
+
+
+def test_uploads_for_which_there_is_no_room_keep_nobody_waiting(fleet: Fleet) -> None:
+    """Left to itself gunicorn's gthread worker waits 2 s for each to go, and accepts nobody."""
+    drained = fleet.get("gunicorn-gthread", wrap=True, policy={"max_concurrent": 1})
+    with contextlib.ExitStack() as stack:
+        for _ in range(8):
+            # These stay, whatever the server says.
+            upload = stack.enter_context(socket.create_connection(drained.address, WATCHED_SECONDS))
+            upload.sendall(UPLOAD.head("test") + UPLOAD.slice(0, 1000))
+            assert upload.recv(1) == b"H"
+        ordinary = strict(drained.address, Upload(path="/ready", method="GET"))
+    assert ordinary.status == 200
+    assert ordinary.seconds < 1.5
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -3,10 +3,11 @@
 import pytest
 
 from drainkit_clients import Connection
+from tests.servers.cannot import CANNOT
 from tests.servers.cases import CASES, TRIES
 from tests.servers.conftest import Fleet
 from tests.servers.harness import SERVERS
-from tests.servers.test_delivery import CANNOT, DRAINED
+from tests.servers.test_delivery import DRAINED
 
 pytestmark = pytest.mark.server
 

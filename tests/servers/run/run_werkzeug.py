@@ -8,4 +8,5 @@ from werkzeug.serving import run_simple
 
 if __name__ == "__main__":
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True)
+    files = tuple(sys.argv[2:4])  # for TLS
+    run_simple("127.0.0.1", int(sys.argv[1]), application, threaded=True, ssl_context=files or None)

@@ -1,0 +1,54 @@
+"""Behind a proxy the client has the application's answer, and not one of the proxy's own.
+
+Without drainkit nginx and Apache write a 502, and HAProxy and Caddy reset.
+"""
+
+import pytest
+
+from drainkit_conformance import judge
+from tests.servers.cannot import BEHIND
+from tests.servers.cases import CASES, TIMEOUT_WITHOUT_SECONDS, TRIES_WITHOUT
+from tests.servers.conftest import Fleet
+from tests.servers.proxies import PROXIES, in_front_of, missing
+
+pytestmark = pytest.mark.server
+
+SERVERS = ["gunicorn-sync", "gunicorn-gthread", "uvicorn-h11", "hypercorn-asyncio", "granian-asgi"]
+NAMES = ["413-16MiB-length-keep-alive", "413-16MiB-chunked-keep-alive", "302", "page"]
+TRIES_HERE = 3
+
+# uvicorn reads an upload away by itself while a connection is to be kept, as these proxies want it.
+LOSES_NOTHING = {("uvicorn-h11", "haproxy"), ("uvicorn-h11", "apache")}
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_applications_answer_is_lost_without_drainkit_and_arrives_with_it(
+    fleet: Fleet, server: str, proxy: str
+) -> None:
+    if absent := missing(proxy):
+        pytest.skip(f"needs {absent}")
+    with in_front_of(fleet.get(server, wrap=False).address, proxy) as address:
+        problems = (
+            judge(CASES[name], address, tries=1, timeout_seconds=TIMEOUT_WITHOUT_SECONDS)
+            .tries[0]
+            .problem
+            for _ in range(1 if (server, proxy) in LOSES_NOTHING else TRIES_WITHOUT)
+            for name in NAMES
+        )
+        lost = any(problems)
+    drained = fleet.get(server, wrap=True)
+    with in_front_of(drained.address, proxy) as address:
+        left = {
+            name: problems
+            for name in NAMES
+            if (proxy, name) not in BEHIND
+            and any(
+                problems := [
+                    one.problem for one in judge(CASES[name], address, tries=TRIES_HERE).tries
+                ]
+            )
+        }
+
+    assert lost == ((server, proxy) not in LOSES_NOTHING)
+    assert {} == left, drained.log()
