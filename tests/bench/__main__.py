@@ -1,0 +1,133 @@
+"""Run the benchmarks: ``nox -s bench``, or ``python -m tests.bench [--quick] [--only SECTION]``."""
+
+import argparse
+import datetime
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from tests.bench import (
+    discarding,
+    growth,
+    import_time,
+    instructions,
+    per_request,
+    reading,
+    time_to_answer,
+    whole_servers,
+)
+from tests.bench.bench import Bench, BenchError, say
+from tests.bench.machine import machine, versions
+from tests.bench.page import write
+from tests.bench.results import JSON_PATH, Results, ResultsError, Section, load, save
+from tests.bench.table import text
+from tests.bench.targets import judged
+from tests.servers.harness import ServerError
+
+SECTIONS: dict[str, Callable[[Bench], None]] = {
+    "per request": per_request.run,
+    "instructions": instructions.run,
+    "import": import_time.run,
+    "reading": reading.run,
+    "discarding": discarding.run,
+    "answer": time_to_answer.run,
+    "servers": whole_servers.run,
+    "growth": growth.run,
+}
+# Minutes under valgrind, for when seconds are too noisy.
+_ON_DEMAND = frozenset({"instructions"})
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; return the exit status: 0, or 1 if something could not be measured."""
+    signal.signal(signal.SIGTERM, _ended)
+    options = _options(arguments)
+    if options.list:
+        print(*SECTIONS, sep="\n")
+        return 0
+    chosen = options.only or [name for name in SECTIONS if name not in _ON_DEMAND]
+    results = Results(machine=machine(), versions=versions(), sections={})
+    try:
+        if options.only and options.output.exists():
+            results = _same(load(options.output), results)
+        for name in chosen:
+            results.sections[name] = _measure(name, options.quick)
+    except (ResultsError, BenchError, ServerError) as error:
+        say(f"error: {error}")
+        return 1
+    in_order = {name: results.sections[name] for name in SECTIONS if name in results.sections}
+    results = Results(machine=results.machine, versions=results.versions, sections=in_order)
+    save(results, options.output)
+    print(text(results))
+    verdicts = [target.verdict(figure).startswith("met") for target, figure in judged(results)]
+    print(f"\n{sum(verdicts)} of {len(verdicts)} figures meet their target")
+    if options.output == JSON_PATH:
+        write(results)
+    return 0
+
+
+def _measure(name: str, quick: bool) -> Section:
+    bench = Bench(quick)
+    started = time.monotonic()
+    SECTIONS[name](bench)
+    seconds = time.monotonic() - started
+    say(f"{name}: {len(bench.figures)} figures in {seconds:.0f} s")
+    command = ["nox", "-s", "bench"]
+    if len(sys.argv) > 1:
+        command += ["--", *(word for word in sys.argv[1:] if not word.startswith("--output"))]
+    return Section(
+        name=name,
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        command=shlex.join(command),
+        seconds=round(seconds, 1),
+        quick=quick,
+        skipped=tuple(bench.skipped),
+        figures=tuple(bench.figures),
+    )
+
+
+def _same(before: Results, now: Results) -> Results:
+    """Return what was measured before, if it was on the same machine with the same versions."""
+    for what in ("machine", "versions"):
+        old, new = getattr(before, what), getattr(now, what)
+        different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        if different:
+            raise ResultsError(
+                f"the file holds figures of another {', '.join(different)}, and one page must not "
+                f"mix them; run the whole benchmark, or write elsewhere with --output"
+            )
+    return before
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="nox -s bench --", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller samples")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(SECTIONS),
+        metavar="SECTION",
+        help=f"one section, may be repeated: {', '.join(SECTIONS)}",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=JSON_PATH,
+        metavar="FILE",
+        help="write the figures there, and no page",
+    )
+    parser.add_argument("--list", action="store_true", help="print the sections and stop")
+    return parser.parse_args(arguments)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    # As an exception, so that the servers are stopped too.
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

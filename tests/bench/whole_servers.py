@@ -1,0 +1,106 @@
+"""Section "servers": requests a second and the slowest of them, by wrk."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.alternatives import CONTROL, DRAINKIT, NONE
+from tests.bench.bench import Bench, BenchError, say
+from tests.bench.served import available, contenders, rival
+from tests.servers.harness import Running
+
+_SERVERS = ("gunicorn-gthread", "granian-wsgi", "uvicorn-httptools", "granian-asgi")
+_SCRIPT = Path(__file__).with_name("requests.lua")
+# No more than gunicorn's threads: a connection that is kept alive holds one.
+_CONNECTIONS = 4
+_TIMEOUT_SECONDS = 60.0
+_REQUESTS = {"GET": ("/hello", 0), "POST": ("/read", 1024)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    per_second: float
+    p99_ms: float
+
+
+def run(bench: Bench) -> None:
+    """Ask servers with and without drainkit in turn."""
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        bench.skip("whole servers need wrk")
+        return
+    for name in available(bench, _SERVERS):
+        which = (NONE, rival(name), DRAINKIT, CONTROL)
+        with contenders(name, which) as servers:
+            for method in _REQUESTS:
+                say(f"servers: {name}, {method}")
+                _compare(bench, wrk, servers, name, method)
+
+
+def _compare(
+    bench: Bench, wrk: str, servers: Mapping[str, Running], name: str, method: str
+) -> None:
+    path, size = _REQUESTS[method]
+    which = list(servers)
+    samples: dict[str, list[_Sample]] = {contender: [] for contender in which}
+    for contender in which:
+        _ask(wrk, servers[contender], method, path, size)  # the first is not like the others
+    for number in range(bench.pick(5, 3)):
+        for contender in which if number % 2 == 0 else which[::-1]:
+            samples[contender].append(_ask(wrk, servers[contender], method, path, size))
+    names = {"where": name, "case": f"{method} of {size} bytes" if size else method}
+    rates = {c: [sample.per_second for sample in samples[c]] for c in which}
+    slowest = {c: [sample.p99_ms for sample in samples[c]] for c in which}
+    for contender in which:
+        bench.add(rates[contender], contender=contender, measure="requests", unit="1/s", **names)
+    for contender in which:
+        bench.add(slowest[contender], contender=contender, measure="p99", unit="ms", **names)
+    for contender in which[1:]:
+        bench.add_ratio(
+            rates[contender],
+            rates[NONE],
+            contender=contender,
+            measure="requests / without",
+            **names,
+        )
+        bench.add_ratio(
+            slowest[contender],
+            slowest[NONE],
+            inverse=True,
+            contender=contender,
+            measure="p99 without / with",
+            **names,
+        )
+
+
+def _ask(
+    wrk: str,
+    server: Running,
+    method: str,
+    path: str,
+    size: int,
+) -> _Sample:
+    host, port = server.address
+    done = subprocess.run(
+        [
+            *(wrk, "-t", "1", "-c", str(_CONNECTIONS), "-d", "1s", "-s", str(_SCRIPT)),
+            *(f"http://{host}:{port}{path}", "--", method, str(size)),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_TIMEOUT_SECONDS,
+        check=False,
+    )
+    told = re.search(r"^drainkit (\d+) (\d+) (\d+) (\d+)$", done.stdout, re.MULTILINE)
+    if told is None:
+        raise BenchError(f"wrk failed: {done.stderr or done.stdout}")
+    requests, microseconds, p99_microseconds, errors = map(int, told.groups())
+    if errors or not requests:
+        raise BenchError(
+            f"{server.server.name}: {errors} errors and {requests} answers\n{done.stdout}"
+        )
+    return _Sample(requests * 1e6 / microseconds, p99_microseconds / 1e3)
