@@ -52,6 +52,10 @@ def run_pytest(session: nox.Session, *paths: str, **env: str) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or paths), env=env)
 
 
+# One worker a processor: a test process has one thread that works.
+PARALLEL = ("-n", "auto")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, format and the direction of imports."""
@@ -73,7 +77,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests of engine and adapters, with every framework installed."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
-    run_pytest(session, "tests/core", "tests/adapters")
+    run_pytest(session, "tests/core", "tests/adapters", *PARALLEL)
 
 
 @nox.session
@@ -118,7 +122,23 @@ def servers(session: nox.Session) -> None:
     """Run real servers against raw sockets and real clients (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
     # A file at a time, so that each server is started once; most of the time is waiting.
-    run_pytest(session, "tests/servers", "tests/clients", "-n", "2", "--dist", "loadfile")
+    paths = ["tests/servers", "tests/clients", "tests/matrix"]
+    run_pytest(session, *paths, "-n", "2", "--dist", "loadfile")
+
+
+@nox.session(default=False)
+def load(session: nox.Session) -> None:
+    """Measure slow drains and a soak, and write docs/load.json and its page (an hour)."""
+    session.install("-e", f".{WORLDS}", *group("test", "servers"))
+    for command in [session.posargs] if session.posargs else [["soak"], ["slow-drains"]]:
+        session.run("python", "-m", "tests.load", *command)
+
+
+@nox.session(default=False)
+def attacks(session: nox.Session) -> None:
+    """Attack real servers, and check that the bounds hold (slow)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    run_pytest(session, "tests/attacks", "-n", "2", "--dist", "loadfile")
 
 
 @nox.session
@@ -141,7 +161,7 @@ def wheel(session: nox.Session) -> None:
         "    assert file.with_name('py.typed').exists(), f'{name} has no py.typed'\n"
     )
     session.run("python", "-c", check, *PACKAGES, env=env)
-    run_pytest(session, "tests/core", "tests/adapters", **env)
+    run_pytest(session, "tests/core", "tests/adapters", *PARALLEL, **env)
 
 
 @nox.session
@@ -150,6 +170,20 @@ def docs(session: nox.Session) -> None:
     session.install("-e", f".{WORLDS}", *group("docs", "test", "frameworks"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", "docs", "docs/_build/html")
     run_pytest(session, "docs", "README.md")
+
+
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Measure which clients have the answer on which servers, and write docs/matrix.json."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "servers-built"))
+    session.run("python", "-m", "tests.matrix", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure what drainkit costs, and write docs/benchmarks.json and its page (a quarter hour)."""
+    session.install("-e", f".{WORLDS}", *group("bench", "frameworks", "servers"))
+    session.run("python", "-m", "tests.bench", *session.posargs)
 
 
 @nox.session(default=False)

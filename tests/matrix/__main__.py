@@ -1,0 +1,110 @@
+"""Measure the delivery matrix: ``python -m tests.matrix [--servers ...] [--clients ...]``.
+
+Without a choice it measures everything, writes ``docs/matrix.json`` and from it the page and the
+picture. With one, what was measured takes its place in what stands there.
+"""
+
+import argparse
+import shlex
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from tests.clients.clients import CLIENTS
+from tests.matrix import page, plan, results
+from tests.matrix.deployments import DEPLOYMENTS
+from tests.matrix.run import Run, Unit
+
+_BAD_ARGUMENTS = 2
+_INTERRUPTED = 130
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.matrix", description=__doc__)
+    listed = "separated by commas"
+    parser.add_argument(
+        "--servers", type=_names, default=[], help=f"servers or deployments, {listed}"
+    )
+    parser.add_argument("--clients", type=_names, default=[], help=f"clients, {listed}")
+    parser.add_argument("--cases", type=_names, default=[], help=f"cases, {listed}")
+    parser.add_argument("--tries", type=_positive, default=plan.TRIES, help="for each cell")
+    parser.add_argument("--at-once", type=_positive, default=2, help="deployments at a time")
+    parser.add_argument("--only", choices=[results.WITH, results.WITHOUT], help="with drainkit?")
+    parser.add_argument("--json", type=Path, default=results.JSON_PATH, help="where it is written")
+    parser.add_argument("--list", action="store_true", help="list all names and measure nothing")
+    parser.add_argument(
+        "--page", action="store_true", help="write page and picture again from the JSON, only"
+    )
+    return parser.parse_args(arguments)
+
+
+def _ended(number: int, frame: FrameType | None) -> None:
+    # As Ctrl-C: clients and servers are stopped too.
+    raise KeyboardInterrupt
+
+
+def _say(words: str) -> None:
+    print(words, flush=True)
+
+
+def _units(options: argparse.Namespace) -> list[Unit]:
+    halves = {results.WITH: [True], results.WITHOUT: [False], None: [False, True]}[options.only]
+    chosen = [
+        (row, plan.cells(row, options.clients, options.cases, options.tries))
+        for row in plan.deployments(options.servers)
+    ]
+    return [Unit(row, wrap, cells) for row, cells in chosen if cells for wrap in halves]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status."""
+    options = _arguments(arguments)
+    if options.list:
+        _say("servers: " + ", ".join(DEPLOYMENTS))
+        _say("clients: " + ", ".join(CLIENTS))
+        _say("cases: " + ", ".join(plan.CASE_NAMES))
+        return 0
+    if not options.json.parent.is_dir():
+        # Before anything is measured in vain.
+        print(f"error: no folder {options.json.parent}; make it first", file=sys.stderr)
+        return _BAD_ARGUMENTS
+    if not options.page:
+        try:
+            units = _units(options)
+        except plan.UnknownError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return _BAD_ARGUMENTS
+        signal.signal(signal.SIGTERM, _ended)
+        try:
+            done = Run(units, say=_say, at_once=options.at_once).measure()
+        except KeyboardInterrupt:
+            print("interrupted; nothing is written", file=sys.stderr)
+            return _INTERRUPTED
+        command = shlex.join(
+            ["nox", "-s", "matrix", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])]
+        )
+        matrix = results.merged(
+            results.load(options.json), done, command=command, tries=options.tries
+        )
+        options.json.write_text(results.text(matrix), encoding="utf-8")
+        _say(f"wrote {options.json}")
+    for path in page.write(options.json):
+        _say(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

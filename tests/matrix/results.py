@@ -1,0 +1,107 @@
+"""The matrix as JSON: ``docs/matrix.json``, a line a cell, and how a run gets into it."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.clients import browser
+from tests.clients.clients import CLIENTS
+from tests.matrix import plan
+from tests.matrix.deployments import DEPLOYMENTS, program_version
+from tests.matrix.run import Unit
+
+ROOT = Path(__file__).resolve().parents[2]
+JSON_PATH = ROOT / "docs" / "matrix.json"
+
+Matrix = dict[str, Any]
+WITH, WITHOUT = "with", "without"
+
+
+def load(path: Path) -> Matrix:
+    """Return a matrix; one without a deployment where there is no file."""
+    if not path.exists():
+        return {"deployments": {}}
+    matrix: Matrix = json.loads(path.read_text(encoding="utf-8"))
+    return matrix
+
+
+def merged(
+    matrix: Matrix, done: Iterable[tuple[Unit, dict[str, Any]]], *, command: str, tries: int
+) -> Matrix:
+    """Return a matrix with what a run has measured in the place of what stood there.
+
+    A deployment that was measured with other clients or cases keeps those cells: each half of a
+    deployment tells when it was measured last.
+
+    Args:
+        matrix: What stood there.
+        done: What came of each unit.
+        command: What repeats the run.
+        tries: How often each cell was tried, at most.
+    """
+    deployments: dict[str, Any] = dict(matrix["deployments"])
+    for unit, told in done:
+        row = dict(deployments.get(unit.deployment.name, {}))
+        half = WITH if unit.wrap else WITHOUT
+        before = row.get(half, {}).get("clients", {})
+        clients = {
+            name: {**before.get(name, {}), **told["clients"].get(name, {})}
+            for name in CLIENTS
+            if name in before or name in told["clients"]
+        }
+        row["versions"] = unit.deployment.versions()
+        row[half] = {**told, "clients": clients}
+        deployments[unit.deployment.name] = row
+    return {
+        "command": command,
+        "tries": tries,
+        "platform": _platform(),
+        "versions": _versions(),
+        "clients": plan.described(),
+        # Rows that are no longer planned go; the others stand in the plan's order.
+        "deployments": {name: deployments[name] for name in DEPLOYMENTS if name in deployments},
+    }
+
+
+def text(matrix: Matrix) -> str:
+    """Return a matrix as JSON, a line a cell: a new run is then read as a diff."""
+    shown = json.dumps(matrix, indent=1, ensure_ascii=False)
+    # Only what holds no object itself: a cell's lists and its problems.
+    shown = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", _joined, shown)
+    shown = re.sub(r"\{\s+([^{}]*?)\s+\}", _joined, shown)
+    return re.sub(r"\{\s+(\"tries\"[^{}]*\{[^{}]*\}[^{}]*?)\s+\}", _joined, shown) + "\n"
+
+
+def _joined(found: re.Match[str]) -> str:
+    opening, closing = found[0][0], found[0][-1]
+    return opening + re.sub(r",\n\s*", ", ", found[1]) + closing
+
+
+def _platform() -> dict[str, Any]:
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return {
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
+        "machine": model[1].strip() if model else platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of drainkit, Python and the clients."""
+    modules = sorted({"drainkit", *(name for row in CLIENTS.values() for name in row.requires)})
+    found = {"Python": platform.python_version()}
+    for name in modules:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    programs = {"chromium": browser.chromium(), "curl": "curl", "node": "node"}
+    for name, program in programs.items():
+        if program and (version := program_version(program)):
+            found[name] = version
+    return found
