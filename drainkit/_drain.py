@@ -8,7 +8,6 @@ Rule 3: a place taken in the process's capacity is given back by whatever ends t
 
 from __future__ import annotations
 
-import enum
 import math
 from typing import NamedTuple, TypeAlias
 
@@ -17,8 +16,9 @@ from ._framing import BodyKind, Framing
 from ._policy import DrainPolicy
 from ._report import DrainReport, Outcome
 
-# Largest read that is asked for. Servers hand over 64 KiB at a time at the most (uvicorn's
-# HIGH_WATER_LIMIT, hypercorn's MAX_RECV), and a blocked read holds its buffer meanwhile.
+# Largest read that is asked for, unless the adapter knows better. Servers hand over 64 KiB at a
+# time at the most (uvicorn's HIGH_WATER_LIMIT, hypercorn's MAX_RECV), and a blocked read holds its
+# buffer meanwhile.
 _LARGEST_READ_BYTES = 65_536
 
 # A blocking read of n bytes returns when n bytes came, so a read that is too large for a slow
@@ -50,10 +50,8 @@ Step: TypeAlias = Read | DrainReport
 """What to do next: read, or stop because the drain has ended."""
 
 
-class _State(enum.Enum):
-    APPLICATION = "the application may read the body"
-    DRAINING = "a drain is under way"
-    ENDED = "the drain has ended"
+# Every body costs one look-up, and in an enum that is slow before Python 3.12.
+_NO_BODY = BodyKind.NO_BODY
 
 
 class Drain:
@@ -75,7 +73,10 @@ class Drain:
         bytes_read: Body bytes that the application has read.
         bytes_discarded: Body bytes that were thrown away.
         finished: Whether the body has been read to its end.
+        under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
+        protocol, server, method, path: For the report. May be set later than when it is made, but
+            before the drain ends.
         report: The report, once the drain has ended; ``None`` before.
     """
 
@@ -85,11 +86,11 @@ class Drain:
         "_capacity",
         "_doomed",
         "_elapsed",
+        "_largest_read_bytes",
         "_last_progress",
         "_last_read",
         "_placed",
         "_started",
-        "_state",
         "bytes_discarded",
         "bytes_read",
         "finished",
@@ -101,6 +102,7 @@ class Drain:
         "report",
         "server",
         "status",
+        "under_way",
     )
 
     def __init__(
@@ -133,11 +135,11 @@ class Drain:
         self.path = path
         self.bytes_read = 0
         self.bytes_discarded = 0
-        self.finished = framing.kind is BodyKind.NO_BODY
+        self.finished = framing.kind is _NO_BODY
+        self.under_way = False
         self.status: int | None = None
         self.report: DrainReport | None = None
         self._capacity = capacity
-        self._state = _State.APPLICATION
         self._placed = False
         self._elapsed = 0.0
         # What the client sent since the beginning, whoever had it in the end.
@@ -166,11 +168,6 @@ class Drain:
             and remaining > self.policy.max_bytes - self.bytes_discarded
         )
 
-    @property
-    def under_way(self) -> bool:
-        """Whether the drain has begun and not ended."""
-        return self._state is _State.DRAINING
-
     def app_read(self, nbytes: int, more: bool) -> None:
         """Take note that the application read *nbytes* of the body.
 
@@ -190,11 +187,12 @@ class Drain:
         self.bytes_discarded -= nbytes
         self.bytes_read += nbytes
 
-    def begin(self, now: float) -> Step:
+    def begin(self, now: float, *, largest_read_bytes: int = _LARGEST_READ_BYTES) -> Step:
         """Begin, or go on after `pause`: the body is to be read away now.
 
         Args:
             now: The time in seconds.
+            largest_read_bytes: The most that one read is to ask for.
 
         Returns:
             What to read, or the report of a drain that ended before it began.
@@ -202,8 +200,8 @@ class Drain:
         Raises:
             RuntimeError: The drain is under way or has ended.
         """
-        if self._state is not _State.APPLICATION:
-            raise RuntimeError(f"begin() when {self._state.value}")
+        if self.under_way or self.report is not None:
+            raise RuntimeError(f"begin() when {self._state}")
         self._started = now - self._elapsed
         policy = self.policy
         if self.finished:
@@ -215,11 +213,12 @@ class Drain:
         if not self._capacity.acquire(policy.max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
         self._placed = True
-        self._state = _State.DRAINING
+        self.under_way = True
         self._doomed = self.doomed
         self._last_progress = self._last_read = now
+        self._largest_read_bytes = largest_read_bytes
         self._bite = min(
-            _LARGEST_READ_BYTES,
+            largest_read_bytes,
             max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
         )
         return self._next(now)
@@ -268,7 +267,7 @@ class Drain:
         """
         self._expect_draining("pause")
         self._elapsed = now - self._started
-        self._state = _State.APPLICATION
+        self.under_way = False
         self._give_back()
 
     def stop(self, outcome: Outcome, now: float, detail: str = "") -> DrainReport:
@@ -283,7 +282,7 @@ class Drain:
         """
         if self.report is not None:
             return self.report
-        if self._state is _State.APPLICATION:
+        if not self.under_way:
             self._started = now - self._elapsed
         return self._end(outcome, now, detail)
 
@@ -296,9 +295,15 @@ class Drain:
         assert self.policy is not None  # begin() ended the drain otherwise
         return self.policy
 
+    @property
+    def _state(self) -> str:
+        if self.under_way:
+            return "a drain is under way"
+        return "the application may read the body" if self.report is None else "the drain has ended"
+
     def _expect_draining(self, call: str) -> None:
-        if self._state is not _State.DRAINING:
-            raise RuntimeError(f"{call}() when {self._state.value}")
+        if not self.under_way:
+            raise RuntimeError(f"{call}() when {self._state}")
 
     def _next(self, now: float) -> Step:
         """Return the next read, or end the drain if a bound has been reached."""
@@ -332,14 +337,17 @@ class Drain:
             whole_left = min(whole_left, policy.idle_seconds - elapsed)
         if policy.min_bytes_per_second == 0:
             return whole_left, idle_left, whole_left
-        # Until the average falls below the minimum, if nothing more comes.
-        earned_seconds = self._arrived_bytes / policy.min_bytes_per_second
-        return whole_left, idle_left, max(policy.grace_seconds, earned_seconds) - elapsed
+        # Until the average falls below the minimum, if nothing more comes. There is no average of
+        # nothing: without grace a client has the time for the smallest read.
+        rate = policy.min_bytes_per_second
+        grace_seconds = policy.grace_seconds or _SMALLEST_READ_BYTES / rate
+        earned_seconds = self._arrived_bytes / rate
+        return whole_left, idle_left, max(grace_seconds, earned_seconds) - elapsed
 
     def _adapt_bite(self, took_seconds: float) -> None:
         idle_seconds = self._bounds.idle_seconds
         if took_seconds <= idle_seconds * _QUICK_READ:
-            self._bite = min(_LARGEST_READ_BYTES, self._bite * _READ_GROWTH)
+            self._bite = min(self._largest_read_bytes, self._bite * _READ_GROWTH)
         elif took_seconds > idle_seconds * _LONG_READ:
             self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_GROWTH)
 
@@ -350,7 +358,7 @@ class Drain:
 
     def _end(self, outcome: Outcome, now: float, detail: str = "") -> DrainReport:
         self._give_back()
-        self._state = _State.ENDED
+        self.under_way = False
         # The client that was told to wait for an invitation, got a final status instead and sent
         # nothing did what it should (RFC 9110 section 10.1.1).
         if (

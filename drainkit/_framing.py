@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import enum
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
-# RFC 9110 section 8.6: Content-Length = 1*DIGIT, and DIGIT is ASCII. Nineteen digits hold every
-# signed 64-bit length, which is what servers keep it in; int() itself gives up at 4,300.
-_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
+# Nineteen digits hold every signed 64-bit length, which is what servers keep it in; int() itself
+# gives up at 4,300.
+_MOST_DIGITS = 19
+
+_OLD_VERSIONS = ("1.0", "1", "0.9")
+
+# RFC 9112 sections 6.1 and 7: a list of tokens in which chunked stands once, at the end. Parameters
+# are not believed: no registered coding has any, and a quoted string may hold a comma.
+_CHUNKED = re.compile(
+    r"(?:(?!chunked[ \t]*+,)[!#$%&'*+\-.^_`|~0-9a-z]++[ \t]*+,[ \t]*+)*+chunked",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class BodyKind(enum.Enum):
@@ -28,8 +37,11 @@ class BodyKind(enum.Enum):
     """Nothing that can be believed does. Such a body must not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+# Every body costs one look-up, and in an enum that is slow before Python 3.12.
+_LENGTH = BodyKind.LENGTH
+
+
+class Framing(NamedTuple):
     """The framing of one request's body.
 
     Attributes:
@@ -68,20 +80,19 @@ def framing(
     Returns:
         The framing. It never raises for a value that a client chose.
     """
-    old_protocol = http_version in ("1.0", "1", "0.9")
     # RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request MUST be ignored.
     expects_continue = (
-        expect is not None and not old_protocol and expect.strip().lower() == "100-continue"
+        expect is not None
+        and expect.strip().lower() == "100-continue"
+        and http_version not in _OLD_VERSIONS
     )
 
     # RFC 9112 section 6.3, step 3: Transfer-Encoding overrides Content-Length.
     if transfer_encoding:
-        if old_protocol:
+        if http_version in _OLD_VERSIONS:
             # RFC 9112 section 6.1: such a message's framing is faulty.
             return _unknown("Transfer-Encoding in an HTTP/1.0 request", expects_continue)
-        final = transfer_encoding.rpartition(",")[2].strip(" \t").lower()
-        # str.lower() makes an ASCII letter of U+212A.
-        if final != "chunked" or not transfer_encoding.isascii():
+        if not _CHUNKED.fullmatch(transfer_encoding.strip(" \t")):
             # Step 4: a request whose final coding is not chunked has no reliable length.
             return _unknown(
                 f"Transfer-Encoding {transfer_encoding[:80]!r} does not end in chunked",
@@ -91,7 +102,8 @@ def framing(
 
     if content_length:
         digits = content_length.strip(" \t")
-        if not _CONTENT_LENGTH.fullmatch(digits):
+        # RFC 9110 section 8.6: Content-Length = 1*DIGIT, and DIGIT is ASCII.
+        if not (digits.isdigit() and digits.isascii()) or len(digits) > _MOST_DIGITS:
             # Step 5: an invalid Content-Length is an unrecoverable error.
             return _unknown(
                 f"Content-Length {content_length[:80]!r} is not a decimal length", expects_continue
@@ -99,7 +111,7 @@ def framing(
         length = int(digits)
         if length == 0:
             return NO_BODY
-        return Framing(BodyKind.LENGTH, length, expects_continue)
+        return Framing(_LENGTH, length, expects_continue)
 
     # RFC 9113 section 8.1: the END_STREAM flag ends the body, and no field need announce one.
     if http_version[:1] in ("2", "3"):

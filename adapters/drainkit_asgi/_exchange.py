@@ -13,13 +13,13 @@ Whatever the order:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import anyio
 
 from drainkit import (
+    CONTROL_KEY,
     Drain,
     DrainControl,
     DrainReport,
@@ -31,7 +31,7 @@ from drainkit import (
 )
 
 from ._inbox import Inbox
-from ._servers import Order, Server
+from ._servers import Order, Server, reads_no_further
 from ._types import ASGIApplication, Message, Receive, Scope, Send
 
 # What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
@@ -41,6 +41,13 @@ RESPONSE_BUFFER_BYTES = 65_536
 # An empty message with more_body true is no progress; CVE-2024-30251 (aiohttp) shows what a
 # loop over them costs.
 _EMPTY_MESSAGE_PAUSE_SECONDS = 0.01
+
+# More than hypercorn's queue holds: ten messages of 64 KiB (hypercorn/config.py,
+# max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
+_MOST_SWALLOWED_BYTES = 1024 * 1024
+
+# How much one message of a late body holds: as much as the servers' own at the most.
+_LATE_MESSAGE_BYTES = 65_536
 
 # RFC 9110 section 6.4.1: responses with these statuses have no content.
 _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
@@ -70,7 +77,7 @@ class Exchange:
 
     __slots__ = (
         "_ahead",
-        "_ahead_bytes",
+        "_ahead_ended",
         "_closed",
         "_control",
         "_full",
@@ -79,13 +86,12 @@ class Exchange:
         "_is_closing",
         "_is_complete",
         "_is_cut",
+        "_is_left",
         "_is_started",
         "_largest_bytes",
         "_late_read_bytes",
         "_lost_bytes",
-        "_method",
         "_on_report",
-        "_order",
         "_passed_bytes",
         "_receive",
         "_response_length",
@@ -102,24 +108,22 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
-        *,
-        drain: Drain,
-        control: DrainControl,
         server: Server,
+        drain: Drain,
         on_report: OnReport | None,
     ) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
         self.drain = drain
-        self._control = control
+        self._control = scope[CONTROL_KEY] = DrainControl(drain.policy)
         self._server = server
         self._on_report = on_report
-        self._order = server.order.get(scope.get("http_version", "1.1")[:1], Order.DISCARD_FIRST)
         self._inbox = Inbox(receive)
-        # Messages read ahead for an application that may read late.
-        self._ahead: deque[Message] = deque()
-        self._ahead_bytes = 0
+        # What was read ahead for an application that may read late; as bytes, because a client
+        # that sends one at a time must not make a message of each be kept.
+        self._ahead = bytearray()
+        self._ahead_ended = False
         self._largest_bytes = 0
         self._late_read_bytes = 0
         self._lost_bytes = 0
@@ -135,13 +139,14 @@ class Exchange:
         self._is_closing = False
         self._is_closed = False
         self._is_cut = False
+        self._is_left = False
         self._closed: anyio.Event | None = None
 
     async def run(self, app: ASGIApplication) -> None:
         """Call the application, and see to its request's body."""
         try:
             await app(self._scope, self.receive, self.send)
-            if not self._is_complete:
+            if not (self._is_complete or self._passes):
                 # The server answers for it, with 500 or by closing the connection.
                 await self._discard_alone()
                 await self._release_start()
@@ -161,6 +166,22 @@ class Exchange:
         """Whether the body needs nothing more: it has been read, or its drain has ended."""
         return self.drain.finished or self.drain.report is not None
 
+    @property
+    def _passes(self) -> bool:
+        """Whether messages pass as they are: the body has been read, and nothing is held."""
+        return (
+            self.drain.finished
+            and self._start is None
+            and self._full is None
+            and not self._ahead_ended
+            and not self._lost_bytes
+        )
+
+    @property
+    def _order(self) -> Order:
+        version: str = self._scope.get("http_version", "1.1")
+        return self._server.order.get(version[:1], Order.DISCARD_FIRST)
+
     # --- what the application receives ---------------------------------------------------------
 
     async def receive(self) -> Message:
@@ -168,15 +189,17 @@ class Exchange:
         while not self._is_diverted():
             if self.drain.finished:
                 return await self._receive()
-            async with self._inbox:
-                # Another task may have received, or answered, while this one waited its turn.
-                if self._is_diverted() or self.drain.finished:
-                    continue
-                message = await self._inbox.receive()
+            inbox = self._inbox
+            if inbox.is_busy:
+                await inbox.wait()
+                continue  # another task may have received, or answered, meanwhile
+            with inbox:
+                message = await inbox.receive()
                 if message["type"] == "http.request":
-                    self.drain.app_read(
-                        len(message.get("body", b"")), more=bool(message.get("more_body", False))
-                    )
+                    nbytes = len(message.get("body", b""))
+                    if nbytes > self._largest_bytes:
+                        self._largest_bytes = nbytes
+                    self.drain.app_read(nbytes, bool(message.get("more_body", False)))
                 return message
         if self._is_closing:
             if not self._is_closed:
@@ -184,7 +207,7 @@ class Exchange:
                 self._closed = self._closed or anyio.Event()
                 await self._closed.wait()
             return {"type": _DISCONNECT}
-        if self._ahead:
+        if self._ahead or self._ahead_ended:
             return self._take_ahead()
         raise LateReadError(
             f"drainkit discarded {self._lost_bytes} bytes of this request's body, because it was "
@@ -195,19 +218,25 @@ class Exchange:
 
     def _is_diverted(self) -> bool:
         """Whether the application's next message is not the server's next one."""
-        return self._is_closing or bool(self._ahead) or self._lost_bytes > 0
+        return self._is_closing or bool(self._ahead) or self._ahead_ended or self._lost_bytes > 0
 
     def _take_ahead(self) -> Message:
-        message = self._ahead.popleft()
-        nbytes = len(message["body"])
-        self._ahead_bytes -= nbytes
-        self.drain.late_read(nbytes)
-        return message
+        with memoryview(self._ahead) as ahead:
+            body = bytes(ahead[:_LATE_MESSAGE_BYTES])
+        del self._ahead[: len(body)]
+        more = bool(self._ahead) or not self._ahead_ended
+        if not more:
+            self._ahead_ended = False
+        self.drain.late_read(len(body))
+        return {"type": "http.request", "body": body, "more_body": more}
 
     # --- what the application sends ------------------------------------------------------------
 
     async def send(self, message: Message) -> None:
         """The application's ``send``."""
+        if self._passes and not self._is_cut:
+            await self._send(message)
+            return
         kind = message["type"]
         if self._is_cut and self._is_complete:
             return  # the response went out; only the discarding behind it was cancelled
@@ -256,6 +285,8 @@ class Exchange:
             await self._release_start()
             await self._send(message)
         else:
+            if self._start is not None and self._is_error and self.drain.untouched:
+                await self._read_ahead()  # what follows is not whole when the client sees it
             await self._release_start()
             if total > RESPONSE_BUFFER_BYTES and not self._settled:
                 await self._send_while(message, self._read_ahead)
@@ -282,27 +313,42 @@ class Exchange:
         if report is not None and report.outcome not in _LEFT_TO_THE_SERVER:
             self._server.close(self._receive)
 
+    @property
+    def _is_error(self) -> bool:
+        """Whether clients end their upload short at the sight of the status."""
+        return self._order is Order.HOLD_END_OF_ERRORS and (self.drain.status or 0) >= 400
+
+    def _order_of(self, last: Message) -> Order:
+        """Return the order for a response that ends with this message."""
+        is_whole = self._passed_bytes == 0 and last["type"] == "http.response.body"
+        is_small = 0 < len(last.get("body", b"")) <= RESPONSE_BUFFER_BYTES
+        if self._order is not Order.HOLD_END_OF_ERRORS:
+            is_big = is_whole and len(last.get("body", b"")) > RESPONSE_BUFFER_BYTES
+            if reads_no_further(self._scope, is_big=is_big):
+                return Order.DISCARD_FIRST
+            return self._order
+        if self._awaits_invitation or (is_whole and is_small and self._is_error):
+            return Order.HOLD_END
+        return Order.DISCARD_FIRST
+
     async def _end_in_order(self, last: Message) -> None:
         kind = last["type"]
-        if (self._order is Order.DISCARD_FIRST or kind in _SENDS_FILE) and (
-            not self._awaits_invitation
-        ):
+        order = self._order_of(last)
+        if (order is Order.DISCARD_FIRST or kind in _SENDS_FILE) and (not self._awaits_invitation):
             await self._discard_first()
             await self._release_start(last)
             await self._send_last(last)
             return
-        step = self._begin(
-            may_receive=self._order is not Order.DISCARD_FIRST and kind not in _SENDS_FILE
-        )
+        step = self._begin(may_receive=order is not Order.DISCARD_FIRST and kind not in _SENDS_FILE)
         await self._release_start(last)
         if isinstance(step, DrainReport):
             await self._send_last(last)
             return
         discard = self._discarding(step)
-        if self._order is Order.END_FIRST and self._passed_bytes == 0:
+        if order is Order.END_FIRST and self._passed_bytes == 0:
             await self._send_while(last, discard, to_its_end=True, is_last=True)
             return
-        if self._order is Order.END_FIRST or kind != "http.response.body":
+        if order is Order.END_FIRST or kind != "http.response.body":
             await discard()
         else:
             if last.get("body", b"") or self._passed_bytes == 0:
@@ -327,8 +373,20 @@ class Exchange:
         report = self.drain.report
         return report is not None and report.outcome is not Outcome.COMPLETE
 
+    def _leave(self) -> None:
+        """Tell the server that nobody will receive the rest of the body, if there is a rest."""
+        if self._has_been_left and not (self.drain.finished or self._is_left):
+            self._is_left = True
+            self._server.leave(self._receive, self._send)
+
     async def _send_last(self, message: Message) -> None:
         self._is_complete = True
+        if self._ahead or self._ahead_ended or self._lost_bytes:
+            # Who receives behind the response waits for the disconnect, and not for the body.
+            self._forget_ahead()
+            self._is_closing = True
+            self._close()
+        self._leave()
         await self._send(message)
 
     async def _send_while(
@@ -458,6 +516,7 @@ class Exchange:
                 await self._discard_first()
             finally:
                 self._close()
+        self._leave()
 
     def _discarding(self, step: Read) -> Callable[[], Coroutine[Any, Any, None]]:
         async def discard() -> None:
@@ -469,29 +528,37 @@ class Exchange:
         """Discard until the drain ends, and report it. Raises no Exception."""
         drain = self.drain
         while isinstance(step, Read):
-            started = anyio.current_time()
-            with anyio.CancelScope(deadline=started + step.wait_seconds) as waiting:
+            deadline = anyio.current_time() + step.wait_seconds
+            with anyio.CancelScope(deadline=deadline) as waiting:
                 while isinstance(step, Read):
-                    step = await self._discard_one()
+                    step, now = await self._discard_one()
                     if isinstance(step, Read):
-                        waiting.deadline = anyio.current_time() + step.wait_seconds
+                        deadline = now + step.wait_seconds
+                        # Not with each message, which costs as much as receiving it. A deadline
+                        # that is too early is found out by waited().
+                        if not deadline - step.wait_seconds / 8 <= waiting.deadline <= deadline:
+                            waiting.deadline = deadline
             if waiting.cancelled_caught:
                 step = drain.waited(anyio.current_time())
         self._finish(step)
 
-    async def _discard_one(self) -> Step:
+    async def _discard_one(self) -> tuple[Step, float]:
+        """Discard one message; return the next step, and when it came."""
         drain = self.drain
         try:
-            async with self._inbox:
+            await self._inbox.wait()
+            with self._inbox:
                 if drain.finished:
                     # The application was waiting for a message, and got the last.
-                    return drain.received(0, more=False, now=anyio.current_time())
+                    now = anyio.current_time()
+                    return drain.received(0, more=False, now=now), now
                 message = await self._inbox.receive()
         except Exception as exc:
-            return drain.stop(Outcome.ERROR, anyio.current_time(), f"{type(exc).__name__}: {exc}")
+            now = anyio.current_time()
+            return drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"), now
         now = anyio.current_time()
         if message["type"] != "http.request":
-            return self._left(now)
+            return self._left(now), now
         nbytes = len(message.get("body", b""))
         more = bool(message.get("more_body", False))
         if more and not nbytes:
@@ -500,7 +567,7 @@ class Exchange:
         if self._order is Order.END_FIRST and nbytes == drain.remaining_bytes:
             # granian does not tell of the body's end once the response has gone out.
             more = False
-        return drain.received(nbytes, more, now)
+        return drain.received(nbytes, more, now), now
 
     def _left(self, now: float) -> Step:
         """Take note of a disconnect; behind the body's last byte it is the body's end."""
@@ -524,7 +591,8 @@ class Exchange:
             while isinstance(step, Read):
                 message, body, more = None, b"", True
                 with anyio.move_on_after(step.wait_seconds):
-                    async with self._inbox:
+                    await self._inbox.wait()
+                    with self._inbox:
                         if drain.finished or self._is_full(policy.late_read_bytes):
                             return
                         message = await self._inbox.receive_or_leave()
@@ -552,7 +620,7 @@ class Exchange:
 
     def _is_full(self, limit_bytes: int) -> bool:
         """Whether to read no further: the application has begun to read and will want the rest."""
-        return not self.drain.untouched and self._ahead_bytes + self._largest_bytes > limit_bytes
+        return not self.drain.untouched and len(self._ahead) + self._largest_bytes > limit_bytes
 
     def _keep(self, body: bytes, more: bool, limit_bytes: int) -> None:
         """Keep what fits, in order; nothing is kept behind a gap.
@@ -563,34 +631,42 @@ class Exchange:
         if self._lost_bytes:
             self._lost_bytes += len(body)
             return
-        fits = limit_bytes - self._ahead_bytes
+        fits = limit_bytes - len(self._ahead)
         self._largest_bytes = max(self._largest_bytes, len(body))
         if len(body) > fits and self.drain.untouched:
             self._lost_bytes = len(body) - fits
             body, more = body[:fits], True
-        if body or not more:
-            self._ahead.append({"type": "http.request", "body": body, "more_body": more})
-            self._ahead_bytes += len(body)
+        self._ahead += body
+        self._ahead_ended = not more
 
     def _forget_ahead(self) -> None:
-        self._ahead.clear()
-        self._ahead_bytes = 0
+        self._ahead = bytearray()
+        self._ahead_ended = False
 
     async def _swallow(self) -> None:
-        """Make room in the server's queue while it sends the last message; until cancelled."""
-        while True:
+        """Make room in the server's queue while it sends the last message; until cancelled.
+
+        Not for ever: the client may read nothing, so that the message is never sent, and go on
+        sending.
+        """
+        swallowed_bytes = 0
+        while swallowed_bytes < _MOST_SWALLOWED_BYTES:
             try:
-                async with self._inbox:
+                await self._inbox.wait()
+                with self._inbox:
                     message = await self._inbox.receive()
             except Exception:
                 return
             if message["type"] != "http.request":
                 return
+            swallowed_bytes += len(message.get("body", b""))
             if not message.get("body", b""):
                 await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
 
     def _finish(self, step: Step) -> None:
         assert isinstance(step, DrainReport)
+        if self._is_closing or self._lost_bytes:
+            self._leave()
         publish(step, self._on_report, anyio.current_time())
 
 

@@ -6,6 +6,7 @@ Rule: whoever is cancelled while it waits leaves the message to the next one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 
 import anyio
 
@@ -15,36 +16,41 @@ from ._types import Message, Receive
 class Inbox:
     """Takes the messages of one request off the server, in order.
 
-    It is entered before a message is received, as a context: only then is it known what others have
-    received meanwhile.
+    It is entered before a message is received, as a context, by whoever finds that it is not busy.
+    Who had to wait for that must look anew at what others have received meanwhile.
+
+    Attributes:
+        is_busy: Whether somebody is receiving.
     """
 
-    __slots__ = ("_freed", "_is_busy", "_pending", "_receive")
+    __slots__ = ("_freed", "_pending", "_receive", "is_busy")
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._is_busy = False
+        self.is_busy = False
         self._freed: anyio.Event | None = None
         self._pending: asyncio.Future[Message] | None = None
 
-    async def __aenter__(self) -> None:
-        while self._is_busy:
+    async def wait(self) -> None:
+        """Wait until nobody is receiving."""
+        while self.is_busy:
             if self._freed is None:
                 self._freed = anyio.Event()
             await self._freed.wait()
-        self._is_busy = True
 
-    async def __aexit__(self, *exc_info: object) -> None:
-        self._is_busy = False
+    def __enter__(self) -> None:
+        assert not self.is_busy  # nothing was awaited since the caller looked
+        self.is_busy = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.is_busy = False
         if self._freed is not None:
             self._freed.set()
             self._freed = None
 
-    async def receive(self) -> Message:
+    def receive(self) -> Awaitable[Message]:
         """Wait for the next message."""
-        if self._pending is None:
-            return await self._receive()
-        return await self._take(self._pending)
+        return self._receive() if self._pending is None else self._take(self._pending)
 
     async def receive_or_leave(self) -> Message:
         """Like `receive`, for one that will be cancelled although messages may yet come."""

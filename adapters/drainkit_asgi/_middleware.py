@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from drainkit import CONTROL_KEY, Drain, DrainControl, DrainPolicy, OnReport, framing
+from drainkit import CONTROL_KEY, Drain, DrainPolicy, OnReport, framing
 
 from ._exchange import Exchange
 from ._servers import server_of
 from ._types import ASGIApplication, Receive, Scope, Send
 
 _DEFAULT_POLICY = DrainPolicy()
+
+_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
 class DrainMiddleware:
@@ -60,11 +62,13 @@ class DrainMiddleware:
         encoding: bytes | None = None
         expect: bytes | None = None
         for name, value in scope["headers"]:
+            if name not in _FRAMING_FIELDS:
+                continue  # almost all: one look-up, not three comparisons
             if name == b"content-length":
                 length = value if length is None else length + b"," + value
             elif name == b"transfer-encoding":
                 encoding = value if encoding is None else encoding + b"," + value
-            elif name == b"expect":
+            else:
                 expect = value
         http_version: str = scope.get("http_version", "1.1")
         # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
@@ -72,36 +76,23 @@ class DrainMiddleware:
             await self.app(scope, receive, send)
             return
         server = server_of(receive, send)
-        if server.buffers_body:
+        if server.buffers_body or (server.needs_length and not length and encoding is None):
             await self.app(scope, receive, send)
             return
-        control = DrainControl(self.policy)
-        scope[CONTROL_KEY] = control
+        if server.invites_eagerly:
+            expect = None  # the body comes like any other
         drain = Drain(
             self.policy,
             framing(
                 http_version=http_version,
-                content_length=_text(length),
-                transfer_encoding=_text(encoding),
-                # Where the invitation goes out by itself, the body comes like any other.
-                expect=None if server.invites_eagerly else _text(expect),
+                content_length=length.decode("latin-1") if length else None,
+                transfer_encoding=encoding.decode("latin-1") if encoding else None,
+                expect=expect.decode("latin-1") if expect else None,
             ),
-            protocol=f"HTTP/{http_version}",
-            server=server.name,
-            method=scope.get("method", ""),
-            path=scope.get("path", ""),
         )
-        exchange = Exchange(
-            scope,
-            receive,
-            send,
-            drain=drain,
-            control=control,
-            server=server,
-            on_report=self.on_report,
-        )
-        await exchange.run(self.app)
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
+        # For the report; the application may change its scope.
+        drain.protocol = f"HTTP/{http_version}"
+        drain.server = server.name
+        drain.method = scope.get("method", "")
+        drain.path = scope.get("path", "")
+        await Exchange(scope, receive, send, server, drain, self.on_report).run(self.app)

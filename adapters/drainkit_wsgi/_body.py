@@ -4,15 +4,16 @@ Rule 1: what the server's stream does with a read is not changed; its methods ar
 the arguments they were called with.
 Rule 2: once some of the body has been read ahead, the application gets that first, exactly, and
 an `OSError` where bytes are missing; never a wrong byte.
+Rule 3: the server's stream is never asked for more than the application asked for: a client may
+wait for an answer to what it has sent.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from drainkit import BodyKind, Drain
+from drainkit import Drain
 
 
 class LateReadError(OSError):
@@ -28,44 +29,55 @@ _UNCOUNTED = frozenset(
 class CountingInput:
     """A ``wsgi.input`` that tells the drain what the application reads."""
 
-    __slots__ = ("_drain", "_late", "_stream")
+    __slots__ = ("_parts",)
 
     def __init__(self, stream: Any, drain: Drain) -> None:
-        self._stream = stream
-        self._drain = drain
-        # Set by read_ahead(): from then on the application reads from there.
-        self._late: io.BufferedReader | None = None
+        # One attribute, because each costs as much as a read where a class has __getattr__ (before
+        # Python 3.12). The last one is set by read_ahead(): from then on the application reads
+        # from there.
+        self._parts: tuple[Any, Drain, ReadAhead | None] = (stream, drain, None)
 
     def read(self, *size: Any) -> bytes:
-        if self._late is not None:
-            return self._late.read(*size)
-        data: bytes = self._stream.read(*size)
-        self._count(data, to_end=not size or size[0] is None or size[0] < 0, asked=size != (0,))
+        stream, drain, ahead = self._parts
+        if ahead is not None:
+            return self._read_late(ahead, stream.read, size, is_line=False)
+        data: bytes = stream.read(*size)
+        to_end = not size or size[0] is None or size[0] < 0
+        _count(drain, len(data), to_end or (not data and size != (0,)))
         return data
 
     def readline(self, *size: Any) -> bytes:
-        if self._late is not None:
-            return self._late.readline(*size)
-        data: bytes = self._stream.readline(*size)
-        self._count(data, to_end=False, asked=size != (0,))
+        stream, drain, ahead = self._parts
+        if ahead is not None:
+            return self._read_late(ahead, stream.readline, size, is_line=True)
+        data: bytes = stream.readline(*size)
+        _count(drain, len(data), not data and size != (0,))
         return data
 
     def readlines(self, *hint: Any) -> list[bytes]:
-        if self._late is not None:
-            return self._late.readlines(*hint)
-        lines: list[bytes] = self._stream.readlines(*hint)
+        stream, drain, ahead = self._parts
         to_end = not hint or not hint[0] or hint[0] < 0
-        self._count(b"".join(lines), to_end=to_end, asked=True)
+        lines: list[bytes] = []
+        if ahead is not None:
+            left_bytes = float("inf") if to_end else hint[0]
+            while left_bytes > 0 and (line := self.readline()):
+                lines.append(line)
+                left_bytes -= len(line)
+            return lines
+        lines = stream.readlines(*hint)
+        _count(drain, sum(map(len, lines)), to_end or not lines)
         return lines
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        if self._late is not None:
-            return next(self._late)
-        line: bytes = next(iter(self._stream), b"")
-        self._count(line, to_end=False, asked=True)
+        stream, drain, ahead = self._parts
+        if ahead is not None:
+            line = self.readline()
+        else:
+            line = next(iter(stream), b"")
+            _count(drain, len(line), not line)
         if not line:
             raise StopIteration
         return line
@@ -77,21 +89,57 @@ class CountingInput:
                 f"read, readline, readlines and iteration"
             )
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
-        return getattr(self._stream, name)
-
-    def _count(self, data: bytes, *, to_end: bool, asked: bool) -> None:
-        drain = self._drain
-        length = drain.framing.length
-        nbytes = len(data)
-        if length is not None and drain.bytes_read + nbytes >= length:
-            drain.app_read(nbytes, more=False)
-        else:
-            drain.app_read(nbytes, more=not to_end and (nbytes > 0 or not asked))
+        return getattr(self._parts[0], name)
 
     def read_ahead(self, ahead: ReadAhead) -> None:
         """Let the application read from *ahead* from now on."""
-        if self._late is None:
-            self._late = io.BufferedReader(_LateInput(self._stream, self._drain, ahead))
+        stream, drain, _ = self._parts
+        self._parts = (stream, drain, ahead)
+
+    def _read_late(
+        self, ahead: ReadAhead, ask: Callable[..., bytes], size: tuple[Any, ...], *, is_line: bool
+    ) -> bytes:
+        """Return what the application asks for: what is kept, then the rest of the server's."""
+        drain = self._parts[1]
+        wanted = size[0] if size and size[0] is not None and size[0] >= 0 else None
+        nbytes = len(ahead.kept) if wanted is None else min(wanted, len(ahead.kept))
+        end = ahead.kept.find(b"\n", 0, nbytes) + 1 if is_line else 0
+        if end or nbytes == wanted:
+            return _take(drain, ahead, end or nbytes)
+        if ahead.lost_bytes:
+            raise LateReadError(
+                f"drainkit discarded {ahead.lost_bytes} bytes of this request's body, because it "
+                f"was read only after the response had begun and only late_read_bytes="
+                f"{ahead.limit_bytes} are kept; read the body before responding, or raise "
+                f"DrainPolicy.late_read_bytes"
+            )
+        if ahead.is_cut:
+            raise LateReadError(
+                f"the rest of this request's body did not come while drainkit read it ahead of the "
+                f"response: {len(ahead.kept)} bytes are left to be read; read the body before "
+                f"responding, or raise DrainPolicy.idle_seconds and max_seconds"
+            )
+        if drain.finished:
+            return _take(drain, ahead, nbytes)
+        remaining = drain.remaining_bytes
+        limit = None if wanted is None else wanted - nbytes
+        if limit is None or (remaining is not None and remaining < limit):
+            limit = remaining
+        data = ask() if limit is None else ask(limit)
+        ended = not data or len(data) == remaining or (limit is None and not is_line)
+        drain.app_read(len(data), more=not ended)
+        return _take(drain, ahead, nbytes) + data
+
+
+def _count(drain: Drain, nbytes: int, is_end: bool) -> None:
+    length = drain.framing.length
+    is_end = is_end or (length is not None and drain.bytes_read + nbytes >= length)
+    drain.app_read(nbytes, not is_end)
+
+
+def _take(drain: Drain, ahead: ReadAhead, nbytes: int) -> bytes:
+    drain.late_read(nbytes)
+    return ahead.take(nbytes)
 
 
 class ReadAhead:
@@ -101,14 +149,17 @@ class ReadAhead:
         limit_bytes: How many are kept at the most.
         kept: Those kept, in order.
         lost_bytes: How many behind them were thrown away.
+        is_cut: Whether a read was ended half-way, so that the server's stream cannot be trusted
+            to go on where it stopped.
     """
 
-    __slots__ = ("kept", "limit_bytes", "lost_bytes")
+    __slots__ = ("is_cut", "kept", "limit_bytes", "lost_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.kept = bytearray()
         self.lost_bytes = 0
+        self.is_cut = False
 
     def add(self, data: bytes) -> None:
         """Keep what fits, in order; nothing is kept behind a gap."""
@@ -116,44 +167,14 @@ class ReadAhead:
         self.kept += data[:fits]
         self.lost_bytes += max(0, len(data) - fits)
 
+    def take(self, nbytes: int) -> bytes:
+        """Give away the first of what is kept."""
+        with memoryview(self.kept) as kept:
+            data = bytes(kept[:nbytes])
+        del self.kept[:nbytes]
+        return data
+
     def lose(self) -> None:
         """Throw away what is kept: the application has answered and will not ask."""
         self.lost_bytes += len(self.kept)
         self.kept = bytearray()
-
-
-class _LateInput(io.RawIOBase):
-    """First what was read ahead, then the rest of the server's stream."""
-
-    def __init__(self, stream: Any, drain: Drain, ahead: ReadAhead) -> None:
-        self._stream = stream
-        self._drain = drain
-        self._ahead = ahead
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        ahead = self._ahead
-        if ahead.kept:
-            nbytes = min(len(buffer), len(ahead.kept))
-            buffer[:nbytes] = ahead.kept[:nbytes]
-            del ahead.kept[:nbytes]
-            self._drain.late_read(nbytes)
-            return nbytes
-        if ahead.lost_bytes:
-            raise LateReadError(
-                f"drainkit discarded {ahead.lost_bytes} bytes of this request's body, because it "
-                f"was read only after the response had begun and only late_read_bytes="
-                f"{ahead.limit_bytes} are kept; read the body before responding, or raise "
-                f"DrainPolicy.late_read_bytes"
-            )
-        if self._drain.finished:
-            return 0
-        remaining = self._drain.remaining_bytes
-        data = self._stream.read(len(buffer) if remaining is None else min(len(buffer), remaining))
-        nbytes = len(data)
-        buffer[:nbytes] = data
-        ended = nbytes == 0 or (self._drain.framing.kind is BodyKind.LENGTH and nbytes == remaining)
-        self._drain.app_read(nbytes, more=not ended)
-        return nbytes

@@ -17,6 +17,7 @@ import selectors
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from types import BuiltinFunctionType
 from typing import Any
 
 from drainkit import (
@@ -34,7 +35,7 @@ from drainkit import (
 )
 
 from ._body import CountingInput, ReadAhead
-from ._servers import Invitation, Server, server_of
+from ._servers import Invitation, Server, reads_no_further, server_of
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._watchdog import Deadline, shut_read_side
 
@@ -54,20 +55,24 @@ _QUIET_SECONDS = 0.5
 # it, and is the last place where a client would stop sending.
 _NEAR_END_BYTES = 65_536
 
+# What a status line begins with (PEP 3333).
+_STATUS_CODES = {f"{code:03}": code for code in range(1000)}
+
 # RFC 9110 section 6.4.1: responses with these statuses have no content.
 _STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
 
 
-# After these the client may still be sending. DECLINED and UNFRAMED are not among them: what
-# becomes of such a body is the server's business, as it is without drainkit.
-_ENDED_BY_BOUND = frozenset(
-    {
-        Outcome.BYTE_LIMIT,
-        Outcome.TIME_LIMIT,
-        Outcome.IDLE,
-        Outcome.TOO_SLOW,
-    }
+# What becomes of such a body is the server's business, as it is without drainkit. After everything
+# else the server must not go on with it: werkzeug would read a body that it found malformed to its
+# end, and gunicorn's gthread worker one for which there was no room for 5 s, and then close for 2 s
+# in the one thread that accepts, so that nobody was answered.
+_LEFT_TO_THE_SERVER = frozenset(
+    {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
+
+# Where threads are greenlets, nobody else runs while the client sends faster than it is read.
+_TURN_SECONDS = 0.01
+_TURN_OF_OTHERS_SECONDS = 0.001
 
 
 class Exchange:
@@ -82,45 +87,60 @@ class Exchange:
         server: What is known of the server.
     """
 
+    # What most requests never set.
+    _start_response: StartResponse | None = None
+    _chunks: Any = None
+    _ahead: ReadAhead | None = None
+    _is_quiet = False
+    _held: tuple[str, Headers, ExcInfo | None] | None = None
+    _write: Write | None = None
+    _response_length: int | None = None
+    _passed_bytes = 0
+    _is_answered = False
+
     def __init__(
-        self, environ: Environ, policy: DrainPolicy | None, on_report: OnReport | None = None
+        self,
+        environ: Environ,
+        policy: DrainPolicy | None,
+        on_report: OnReport | None = None,
+        server: Server | None = None,
     ) -> None:
-        """Begin with a request that `open` found to have a body."""
+        """Begin with a request that `open` found to have a body, and its server if it knows it."""
+        self.server = server = server or server_of(environ)
         protocol: str = environ.get("SERVER_PROTOCOL", "")
-        self.server: Server = server_of(environ)
-        self.drain = Drain(
+        encoding = expect = None
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            encoding = server.transfer_encoding(environ)
+        # Where the invitation has gone out, the body comes like any other.
+        if "HTTP_EXPECT" in environ and server.invitation is not Invitation.SENT:
+            expect = environ["HTTP_EXPECT"]
+        self.drain = drain = Drain(
             policy,
             framing(
                 http_version=protocol[5:],
                 content_length=environ.get("CONTENT_LENGTH"),
-                transfer_encoding=environ.get("HTTP_TRANSFER_ENCODING"),
-                # Where the invitation has gone out, the body comes like any other.
-                expect=(
-                    None
-                    if self.server.invitation is Invitation.SENT
-                    else environ.get("HTTP_EXPECT")
-                ),
+                transfer_encoding=encoding,
+                expect=expect,
             ),
-            protocol=protocol,
-            server=self.server.name,
-            method=environ.get("REQUEST_METHOD", ""),
-            path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
         )
+        # For the report; the application may change its environ.
+        drain.protocol = protocol
+        drain.server = server.name
+        drain.method = environ.get("REQUEST_METHOD", "")
+        drain.path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         self._environ = environ
         self._on_report = on_report
         self._control = DrainControl(policy)
         self._stream: Any = environ["wsgi.input"]
-        self._input = CountingInput(self._stream, self.drain)
-        environ["wsgi.input"] = self._input
+        self._input = CountingInput(self._stream, drain)
+        if drain.framing.length is None and self._is_unframed:
+            self._chunks = self.server.chunks(environ, self._stream)
+        if self._chunks is None:
+            environ["wsgi.input"] = self._input
+        else:
+            # An application reads such a body by the server's own means, and not from there.
+            self._stream = self._chunks
         environ[CONTROL_KEY] = self._control
-        self._ahead: ReadAhead | None = None
-        self._is_quiet = False
-        self._start_response: StartResponse | None = None
-        self._held: tuple[str, Headers, ExcInfo | None] | None = None
-        self._write: Write | None = None
-        self._response_length: int | None = None
-        self._passed_bytes = 0
-        self._is_answered = False
 
     @classmethod
     def open(
@@ -140,9 +160,8 @@ class Exchange:
         """
         if not has_body(environ) or CONTROL_KEY in environ or "wsgi.input" not in environ:
             return None
-        if server_of(environ).buffers_body:
-            return None
-        return cls(environ, policy, on_report)
+        server = server_of(environ)
+        return None if server.buffers_body else cls(environ, policy, on_report, server)
 
     # --- what the application does -------------------------------------------------------------
 
@@ -166,10 +185,14 @@ class Exchange:
         return self._start
 
     def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+        if self.drain.finished and self._held is None:
+            # Nothing is left to do, and nobody will ask how long the response is.
+            self.drain.status = _STATUS_CODES.get(status[:3])
+            return self._started(status, headers, exc_info)
         if self._held is not None and exc_info is None:
             # A second call without exc_info is an error, and the server says which.
             self.release_start()
-        self.drain.status = _status_code(status)
+        self.drain.status = _STATUS_CODES.get(status[:3])
         self._response_length = _content_length(headers)
         if self._response_length is not None or self.body_read or self._write is not None:
             self._held = None
@@ -227,6 +250,8 @@ class Exchange:
         A result that needs nothing is returned as it is: the body has been read, or the server's
         ``wsgi.file_wrapper`` made it.
         """
+        if self.drain.finished and self._held is None:
+            return result  # the ordinary request: nothing is left to do
         try:
             return self._respond(result)
         except BaseException:
@@ -246,8 +271,7 @@ class Exchange:
         self.release_start()
         if self.body_read:
             return result
-        file_wrapper = self._environ.get("wsgi.file_wrapper")
-        if inspect.isclass(file_wrapper) and isinstance(result, file_wrapper):
+        if _is_file(result, self._environ.get("wsgi.file_wrapper")):
             self.discard()
             return result
         if self._would_be_stuck(self._response_length):
@@ -262,17 +286,21 @@ class Exchange:
             nbytes: Response bytes that are to be passed on next.
             is_done: Whether the application has finished, so that it will not read the body.
         """
-        if self.body_read or nbytes == 0:
+        if self.body_read:
             return
         total = self._passed_bytes + nbytes
         expected = self._response_length
         is_done = is_done or (expected is not None and total >= expected)
+        if is_done and self._must_come_after_body():
+            self.discard()
+        if nbytes == 0:
+            return
         if self._must_discard_before_headers():
             if is_done:
                 self.discard()
             else:
                 # Otherwise the server would throw away what the application wants to read.
-                self.server.refuse_reuse(self._start_response)
+                self.server.refuse_reuse(self._start_response, self._stream)
         if total > RESPONSE_BUFFER_BYTES and not self.body_read:
             if is_done and self._is_quiet:
                 pass  # a client that has stopped sending reads: the rest is for close()
@@ -304,6 +332,15 @@ class Exchange:
             and self.drain.status not in self.server.discards_not_with_status
         )
 
+    def _must_come_after_body(self) -> bool:
+        """Tell whether a response must not end before its upload: else clients may lose it.
+
+        Behind Caddy they do, as `reads_no_further` says, and over HTTP/2:
+        httpx and curl 7.88 lose one that is followed by RST_STREAM, as granian does it. Without
+        that, curl hears no more of the server once it has what Content-Length says.
+        """
+        return not self.body_read and (not self._is_http1 or reads_no_further(self._environ))
+
     def _would_be_stuck(self, expected: int | None) -> bool:
         """Tell whether a streamed response must not begin before the body has been read off.
 
@@ -313,10 +350,10 @@ class Exchange:
         """
         if not self.drain.untouched or self._connection() is not None:
             return False
-        if expected is not None:
-            return expected > RESPONSE_BUFFER_BYTES
-        status = self.drain.status
-        return status is not None and status >= 400
+        is_error = (self.drain.status or 0) >= 400
+        if expected is None or (is_error and not self._is_http1):
+            return is_error
+        return expected > RESPONSE_BUFFER_BYTES
 
     # --- the body ------------------------------------------------------------------------------
 
@@ -351,13 +388,17 @@ class Exchange:
 
     def discard_before_server(self) -> None:
         """At the end, discard where the server would do so itself, and without a deadline."""
-        if self.server.discards_before_close or self._must_discard_before_headers():
+        if (
+            self.server.discards_before_close
+            or self._must_discard_before_headers()
+            or self._must_come_after_body()
+        ):
             self.discard(is_answered=self._passed_bytes > 0)
 
     def _shut_if_left(self) -> None:
         """Behind the response, do not let the server go on where the bounds said to stop."""
         report = self.drain.report
-        if self._is_answered and report is not None and report.outcome in _ENDED_BY_BOUND:
+        if self._is_answered and report is not None and report.outcome not in _LEFT_TO_THE_SERVER:
             descriptor = self._connection()
             if descriptor is not None:
                 shut_read_side(descriptor)
@@ -365,8 +406,8 @@ class Exchange:
     def _read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
         policy = self._control.policy
-        if policy is None:
-            return
+        if policy is None or self._chunks is not None:
+            return  # what is read away could not be given to the application
         if self._ahead is None:
             self._ahead = ReadAhead(policy.late_read_bytes)
             self._input.read_ahead(self._ahead)
@@ -375,7 +416,9 @@ class Exchange:
     def _run(self, *, keep: ReadAhead | None) -> None:
         drain = self.drain
         drain.policy = self._control.policy
-        step = self._refusal() or drain.begin(time.monotonic())
+        step = self._refusal() or drain.begin(
+            time.monotonic(), largest_read_bytes=self.server.largest_read_bytes
+        )
         if isinstance(step, DrainReport):
             self._finish(step)
             return
@@ -394,9 +437,7 @@ class Exchange:
         now = time.monotonic()
         if drain.policy is None or drain.policy.max_bytes == 0:
             return None  # the engine says so
-        if drain.framing.kind is BodyKind.CHUNKED and not self._environ.get(
-            "wsgi.input_terminated"
-        ):
+        if self._is_unframed and self._chunks is None:
             return drain.stop(Outcome.UNFRAMED, now, "the server does not end chunked bodies")
         if (
             drain.framing.expects_continue
@@ -411,27 +452,48 @@ class Exchange:
         drain = self.drain
         descriptor = self._connection()
         deadline = Deadline(
-            descriptor, None if self._is_answered else self.server.socket(self._environ)
+            descriptor,
+            None if self._is_answered else self.server.socket(self._environ, self._start_response),
         )
         try:
             with deadline:
-                while True:
-                    remaining = drain.remaining_bytes
-                    is_near_end = remaining is not None and remaining <= _NEAR_END_BYTES
-                    if keep is not None and descriptor is not None and not is_near_end:
-                        arrived = self._arrived_bytes(descriptor)
-                        if not arrived:
-                            drain.pause(time.monotonic())
-                            return None
-                        step = step._replace(max_bytes=min(step.max_bytes, arrived))
-                    deadline.allow(step.wait_seconds)
-                    next_step = self._read_once(step, deadline, keep)
-                    if isinstance(next_step, DrainReport):
-                        return next_step
-                    step = next_step
+                report = self._read_until(deadline, step, keep, descriptor)
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
-            return drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+            report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+        # Only now is it certain: the deadline may have come behind the last read.
+        if deadline.fired:
+            if report is None:
+                report = drain.stop(Outcome.IDLE, time.monotonic())
+            if keep is not None and report.outcome is not Outcome.COMPLETE:
+                keep.is_cut = True
+            self.server.refuse_reuse(self._start_response, self._stream)
+        return report
+
+    def _read_until(
+        self, deadline: Deadline, step: Read, keep: ReadAhead | None, descriptor: int | None
+    ) -> DrainReport | None:
+        drain = self.drain
+        # gevent and eventlet put a function of theirs in its place.
+        has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
+        turn_ends = time.monotonic() + _TURN_SECONDS
+        while True:
+            remaining = drain.remaining_bytes
+            is_near_end = remaining is not None and remaining <= _NEAR_END_BYTES
+            if keep is not None and descriptor is not None and not is_near_end:
+                arrived = self._arrived_bytes(descriptor)
+                if not arrived:
+                    drain.pause(time.monotonic())
+                    return None
+                step = step._replace(max_bytes=min(step.max_bytes, arrived))
+            deadline.allow(step.wait_seconds)
+            next_step = self._read_once(step, deadline, keep)
+            if isinstance(next_step, DrainReport):
+                return next_step
+            step = next_step
+            if has_greenlets and time.monotonic() > turn_ends:
+                time.sleep(_TURN_OF_OTHERS_SECONDS)
+                turn_ends = time.monotonic() + _TURN_SECONDS
 
     def _read_once(
         self, step: Read, deadline: Deadline, keep: ReadAhead | None
@@ -440,6 +502,7 @@ class Exchange:
         remaining = drain.remaining_bytes
         error: Exception | None = None
         data = b""
+        started = time.monotonic()
         try:
             data = self._stream.read(step.max_bytes)
         except Exception as exc:
@@ -448,6 +511,7 @@ class Exchange:
         nbytes = len(data)
         if keep is not None:
             keep.add(data)
+            keep.is_cut = (deadline.fired or error is not None) and nbytes != remaining
         if (deadline.fired or isinstance(error, TimeoutError)) and nbytes != remaining:
             # A read that was ended half-way cannot be taken up again, whatever the deadline.
             next_step = drain.waited(now, nbytes)
@@ -464,7 +528,18 @@ class Exchange:
             if remaining is None:
                 return _as_report(drain.received(0, more=False, now=now))
             return drain.disconnected(now)
-        return drain.received(nbytes, more=nbytes != remaining, now=now)
+        next_step = drain.received(nbytes, more=nbytes != remaining, now=now)
+        if isinstance(next_step, Read) and now - started > step.wait_seconds:
+            # Nothing could end this read (granian): its bytes are no progress, as elsewhere.
+            return drain.stop(Outcome.IDLE, now)
+        return next_step
+
+    @property
+    def _is_unframed(self) -> bool:
+        """Whether nobody tells where the body ends when ``wsgi.input`` is read."""
+        return self.drain.framing.kind is BodyKind.CHUNKED and not self._environ.get(
+            "wsgi.input_terminated"
+        )
 
     def _connection(self) -> int | None:
         return self.server.connection(self._environ, self._stream)
@@ -487,13 +562,17 @@ class Exchange:
         return max(1, waiting[0] if is_plain else waiting[0] // 2)
 
     @property
+    def _is_http1(self) -> bool:
+        return self.drain.protocol[5:6] not in ("2", "3")
+
+    @property
     def _is_tls(self) -> bool:
         return bool(self._environ.get("wsgi.url_scheme") == "https")
 
     def _finish(self, report: DrainReport) -> None:
         # A declined body is the server's business, as it is without drainkit.
         if report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED):
-            self.server.refuse_reuse(self._start_response)
+            self.server.refuse_reuse(self._start_response, self._stream)
         publish(report, self._on_report, time.monotonic())
 
 
@@ -514,10 +593,11 @@ class _Response(Iterator[bytes]):
     An object and not a generator: granian reads the status before it asks for the first item.
     """
 
-    __slots__ = ("_ahead", "_exchange", "_is_closed", "_is_done", "_items", "_result")
+    __slots__ = ("_ahead", "_error", "_exchange", "_is_closed", "_is_done", "_items", "_result")
 
     def __init__(self, exchange: Exchange, result: Iterable[bytes]) -> None:
         self._exchange = exchange
+        self._error: Exception | None = None
         self._result = result
         self._items: Iterator[bytes] | None = None
         self._ahead: list[bytes] = []
@@ -530,6 +610,8 @@ class _Response(Iterator[bytes]):
     def __next__(self) -> bytes:
         if self._ahead:
             item = self._ahead.pop()
+        elif self._error is not None:
+            raise self._error
         elif (taken := self._take()) is None:
             self._exchange.release_start()
             self._exchange.discard_before_server()
@@ -541,9 +623,13 @@ class _Response(Iterator[bytes]):
             exchange.release_start()
             return item
         if not self._is_done and exchange.must_look_ahead(len(item)):
-            behind = self._take()
-            while behind is not None and not behind:
+            try:
                 behind = self._take()
+                while behind is not None and not behind:
+                    behind = self._take()
+            except Exception as exc:
+                # What came before it still goes out, as it would without the look ahead.
+                behind, self._error = None, exc
             if behind is None:
                 self._is_done = True
             else:
@@ -594,11 +680,6 @@ def close_iterable(result: Iterable[bytes]) -> None:
         close()
 
 
-def _status_code(status: str) -> int | None:
-    digits = status[:3]
-    return int(digits) if digits.isascii() and digits.isdigit() else None
-
-
 def _content_length(headers: Headers) -> int | None:
     for name, value in headers:
         if name.lower() == "content-length":
@@ -612,6 +693,14 @@ def _whole_length(result: Iterable[bytes]) -> int | None:
         return None
     # Anything but bytes is the application's error, and the server's to tell.
     return sum(map(len, result)) if all(isinstance(item, bytes) for item in result) else None
+
+
+def _is_file(result: Iterable[bytes], file_wrapper: Any) -> bool:
+    """Tell whether the server's ``wsgi.file_wrapper`` made a result, which it then must get."""
+    if inspect.isclass(file_wrapper):
+        return isinstance(result, file_wrapper)
+    # uWSGI's is a function that returns the file itself (plugins/python/pyutils.c).
+    return file_wrapper is not None and hasattr(result, "read")
 
 
 def _as_report(step: Read | DrainReport) -> DrainReport:

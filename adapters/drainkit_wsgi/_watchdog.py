@@ -14,7 +14,6 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, Self
 
 # How much later than a socket's own timeout the read side is shut: long enough for the timeout
@@ -58,37 +57,46 @@ class Watch:
 
         What the server still has to send is not touched.
         """
-        if not self.fired:
+        if not self.fired and self._descriptor >= 0:
             self.fired = True
             shut_read_side(self._descriptor)
 
     def close(self) -> None:
-        """Give the duplicate up."""
-        os.close(self._descriptor)
+        """Give the duplicate up. Does nothing twice: its number may be another's by then."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class _Watchdog:
     """Watches the connections of the drains under way."""
 
     def __init__(self) -> None:
-        self._start_lock = threading.Lock()
+        self._new_lock = threading.Lock()
         self._condition: threading.Condition | None = None
+        self._is_running = False
         self._watches: set[Watch] = set()
         self._wakes_at = float("inf")
 
-    @contextlib.contextmanager
-    def watching(self, descriptor: int) -> Iterator[Watch]:
-        """Watch a connection until the block ends; `allow` says for how long it may block."""
-        condition = self._condition or self._start()
-        watch = Watch(os.dup(descriptor))
+    def watch(self, descriptor: int) -> Watch:
+        """Watch a connection until `end`; `allow` says for how long it may block."""
+        condition = self._condition
+        if condition is None or not self._is_running:
+            condition = self._start()
         with condition:
+            watch = Watch(os.dup(descriptor))
             self._watches.add(watch)
-        try:
-            yield watch
-        finally:
-            with condition:
-                self._watches.discard(watch)
-                watch.close()
+        return watch
+
+    def end(self, watch: Watch) -> None:
+        """Watch it no more."""
+        condition = self._condition
+        if condition is None:
+            watch.close()  # forked in the middle of its drain
+            return
+        with condition:
+            self._watches.discard(watch)
+            watch.close()
 
     def allow(self, watch: Watch, seconds: float) -> None:
         """Move a watch's deadline to *seconds* from now."""
@@ -104,15 +112,23 @@ class _Watchdog:
                 self._condition.notify()
 
     def _start(self) -> threading.Condition:
-        with self._start_lock:
+        # Made now and not at import: gevent may have replaced these names since. It does not know
+        # of locks that are older, so nothing that lets another greenlet run is done under this one.
+        with self._new_lock:
             if self._condition is None:
-                # Made now and not at import: gevent may have replaced these names since.
-                condition = threading.Condition()
-                threading.Thread(
-                    target=self._run, args=(condition,), name="drainkit", daemon=True
-                ).start()
-                self._condition = condition
-            return self._condition
+                self._condition = threading.Condition()
+            condition = self._condition
+        with condition:
+            if not self._is_running:
+                self._is_running = True
+                try:
+                    threading.Thread(
+                        target=self._run, args=(condition,), name="drainkit", daemon=True
+                    ).start()
+                except Exception:
+                    self._is_running = False
+                    raise
+        return condition
 
     def _run(self, condition: threading.Condition) -> None:
         with condition:
@@ -133,8 +149,9 @@ class _Watchdog:
 
     def _forget(self) -> None:
         # A forked child has no thread of ours, and must not hold its parent's connections open.
-        self._start_lock = threading.Lock()
+        self._new_lock = threading.Lock()
         self._condition = None
+        self._is_running = False
         self._wakes_at = float("inf")
         watches, self._watches = self._watches, set()
         for watch in watches:
@@ -166,7 +183,6 @@ class Deadline:
         self._connection = connection
         self._timeout: float | None = None
         self._watch: Watch | None = None
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         """Begin.
@@ -176,15 +192,16 @@ class Deadline:
             RuntimeError: The watchdog's thread cannot be started.
         """
         if self._descriptor is not None:
-            self._watch = self._stack.enter_context(_watchdog.watching(self._descriptor))
             if self._connection is not None:
                 self._timeout = self._connection.gettimeout()
+            self._watch = _watchdog.watch(self._descriptor)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self._stack.close()
-        if self._watch is not None and self._connection is not None:
-            self._connection.settimeout(self._timeout)
+        if self._watch is not None:
+            _watchdog.end(self._watch)
+            if self._connection is not None:
+                self._connection.settimeout(self._timeout)
 
     def allow(self, seconds: float) -> None:
         """Let the next read last no longer than this."""

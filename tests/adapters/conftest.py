@@ -28,5 +28,6 @@ def new_throttle(monkeypatch):
 def clock(monkeypatch):
     """Time for drainkit_wsgi that moves only when told to."""
     clock = FakeClock(1000.0)
-    monkeypatch.setattr("drainkit_wsgi._exchange.time", types.SimpleNamespace(monotonic=clock))
+    time = types.SimpleNamespace(monotonic=clock, sleep=clock.advance)
+    monkeypatch.setattr("drainkit_wsgi._exchange.time", time)
     return clock

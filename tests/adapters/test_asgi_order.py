@@ -1,5 +1,7 @@
 """Rules 1 to 4 and 8 of the design's section 6: what is sent when, on each server."""
 
+import types
+
 import anyio
 import pytest
 
@@ -425,6 +427,35 @@ async def test_the_application_may_set_other_bounds(row):
 # --- the unlucky: full queues ---------------------------------------------------------------------
 
 
+async def test_a_client_that_reads_nothing_and_goes_on_sending_is_not_read_for_ever():
+    """The last message waits for it, and with the message whoever makes room for that."""
+    received = 0
+
+    async def receive():
+        nonlocal received
+        received += 1000
+        await anyio.sleep(0 if received < 4 * 1024 * 1024 else 10)
+        return {"type": "http.request", "body": b"u" * 1000, "more_body": True}
+
+    async def send(message):
+        if message["type"] == "http.response.body" and not message["more_body"]:
+            with anyio.move_on_after(0.5):
+                await anyio.sleep_forever()
+
+    for function in (receive, send):
+        function.__module__ = HYPERCORN.module
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "path": "/",
+        "headers": [(b"transfer-encoding", b"chunked")],
+    }
+    await DrainMiddleware(answering(b"no"), DrainPolicy(max_bytes=5000))(scope, receive, send)
+
+    assert received <= 2 * 1024 * 1024
+
+
 async def test_the_end_of_the_response_is_sent_although_the_servers_queue_is_full():
     """Hypercorn ends its queue of messages with one that finds no room if it is full."""
     upload = [b"u" * 1000] * 50
@@ -501,3 +532,72 @@ async def test_a_declined_body_is_left_to_uvicorn_which_delivers_by_itself(how):
     got = await serve(app, kind=UVICORN, policy=policy)
 
     assert (Outcome.DECLINED, 0) == (got.outcome, got.connection.transport.closed)
+
+
+# --- behind a proxy -------------------------------------------------------------------------------
+
+GO = {"headers": [(b"x-forwarded-host", b"site.example")]}
+NGINX = {"headers": [(b"connection", b"close")]}
+OLD_NGINX = {"http_version": "1.0"}
+
+
+@pytest.mark.parametrize(
+    ("proxy", "data", "is_first"),
+    [
+        pytest.param(GO, b"no", True, id="Go, small"),
+        pytest.param(GO, b"", True, id="Go, empty"),
+        pytest.param(GO, BIG, True, id="Go, big"),
+        pytest.param(NGINX, BIG, True, id="nginx, big"),
+        pytest.param(OLD_NGINX, BIG, True, id="nginx over HTTP/1.0, big"),
+        pytest.param(NGINX, b"no", False, id="nginx, small"),
+        pytest.param(OLD_NGINX, b"no", False, id="nginx over HTTP/1.0, small"),
+        pytest.param({}, BIG, False, id="nobody, big"),
+    ],
+)
+@pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=["uvicorn", "granian"])
+async def test_the_body_goes_first_where_a_proxy_would_not_read_it_afterwards(
+    kind, proxy, data, is_first
+):
+    got = await serve(answering(data), UPLOAD, kind=kind, **proxy)
+    last_taken = max(i for i, event in enumerate(got.events) if event.startswith("receive"))
+    started = next(i for i, event in enumerate(got.events) if event.startswith("start"))
+
+    assert Outcome.COMPLETE == got.report.outcome
+    assert is_first == (last_taken < started)
+
+
+# --- HTTP/2 on uvicorn ----------------------------------------------------------------------------
+
+
+async def test_without_a_content_length_nothing_is_received_where_a_body_has_no_end():
+    """Uvicorn's zttp does not tell of the end of a request over HTTP/2 that has no body."""
+    got = await serve(answering(b"no"), [], kind=UVICORN, length=None, http_version="2")
+
+    assert (0, [], b"no") == (got.connection.receives, got.reports, got.body)
+
+
+@pytest.mark.parametrize("pending_bytes", [0, 10])
+async def test_at_a_bound_over_http_2_the_stream_is_reset_and_not_the_connection_closed(
+    pending_bytes,
+):
+    """And not while the client has no credit for the rest of the response."""
+    done = []
+
+    class Stream:
+        def __init__(self):
+            self.pending_bytes = pending_bytes
+
+        def reset(self, code):
+            done.append(f"reset {code}")
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        connection.stream = Stream()
+        connection.conn = types.SimpleNamespace(data_to_send=lambda: b"frame")
+        connection.transport.write = done.append
+        await answering(b"no")(scope, receive, send)
+
+    got = await serve(app, [b"a" * 600, Silence(100), b"b"], kind=UVICORN, http_version="2")
+
+    assert ([] if pending_bytes else ["reset 0", b"frame"]) == done
+    assert 0 == got.connection.transport.closed

@@ -1,11 +1,22 @@
 """Rules 7 and 10 of the design's section 5: what must not be read, and who may say so."""
 
+import functools
+import sys
+import types
+
 import pytest
 
 from drainkit import CONTROL_KEY, DrainControl, DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Disconnect, ScriptedBody, Silence
 from drainkit_wsgi import DrainMiddleware, Exchange
-from tests.adapters.wsgi_server import Result, answering, generator, reachable, serve
+from tests.adapters.wsgi_server import (
+    Result,
+    answering,
+    generator,
+    input_class,
+    reachable,
+    serve,
+)
 
 NO = answering(b"no")
 
@@ -252,6 +263,15 @@ def test_a_silence_that_nothing_can_end_is_judged_when_the_read_returns(clock):
     assert got.source.given_bytes < 10_000
 
 
+def test_a_silence_in_a_read_that_nothing_could_end_is_no_progress(clock):
+    """Also when bytes came behind it, and the client had been fast before."""
+    body = ScriptedBody([b"x" * 100_000, Silence(6), b"y" * 300_000], clock)
+    got = serve(NO, body)
+
+    assert (Outcome.IDLE, 6.0) == (got.outcome, got.report.seconds)
+    assert got.source.given_bytes < 200_000
+
+
 def test_a_slow_drip_is_ended_by_the_rate(clock):
     drip = ScriptedBody([b"x" * 100, Silence(1)] * 100, clock)
     got = serve(NO, drip)
@@ -390,6 +410,53 @@ def test_cheroot_does_not_throw_away_what_the_application_still_wants_to_read():
     assert (True, [b"x" * 1000], b"a-b") == (closed, given, got.body)
 
 
+class Response:
+    """gunicorn's: its start_response is a method, and it can be told to close."""
+
+    def __init__(self, start_response):
+        self.start = start_response
+        self.must_close = False
+
+    def force_close(self):
+        self.must_close = True
+
+    def start_response(self, status, headers, exc_info=None):
+        return self.start(status, headers, exc_info)
+
+
+def served_by_gunicorn(policy, *, stands_between):
+    """Return what happened, and whether the Response and the body were told."""
+    told = []
+
+    def worker(app, policy, on_report):
+        middleware = DrainMiddleware(app, policy, on_report=on_report)
+
+        def call(environ, start_response):
+            response, body = Response(start_response), environ["wsgi.input"]
+            body.failed = False  # gunicorn/http/body.py
+            told.append(lambda: (response.must_close, body.failed))
+            start = response.start_response
+            # partial has no __self__: a middleware's function is no method of the Response.
+            return middleware(environ, functools.partial(start) if stands_between else start)
+
+        return call
+
+    got = serve(NO, server="gunicorn", wrap=worker, policy=policy, **{"gunicorn.socket": None})
+    return got, told[0]()
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
+)
+@pytest.mark.parametrize("stands_between", [False, True])
+def test_gunicorn_never_takes_the_rest_of_a_body_for_requests(policy, told, stands_between):
+    """To its own discarding a shut read side is the body's end; what still comes is the rest."""
+    got, (must_close, failed) = served_by_gunicorn(policy, stands_between=stands_between)
+
+    assert told == (got.outcome is not Outcome.COMPLETE) == failed
+    assert (told and not stands_between) == must_close
+
+
 # --- an adapter inside an application -------------------------------------------------------------
 
 
@@ -495,3 +562,112 @@ def test_a_process_without_a_descriptor_left_still_answers(monkeypatch):
 
     assert (None, 100_003) == (got.raised, len(got.body))
     assert Outcome.ERROR == got.outcome
+
+
+class GeventHandler(Gateway):
+    """gevent.pywsgi's: its start_response is a method, and it knows what becomes of it."""
+
+    close_connection = False
+
+
+def served_by_gevent(app, **fields):
+    handlers, streams = [], []
+
+    def gateway(app, policy, on_report):
+        middleware = DrainMiddleware(app, policy, on_report=on_report)
+
+        def call(environ, start_response):
+            stream = environ["wsgi.input"]
+            stream.position, stream.content_length, stream.chunked_input = 0, 1000, False
+            streams.append(stream)
+            handlers.append(GeventHandler(start_response))
+            return middleware(environ, handlers[0].start_response)
+
+        return call
+
+    got = serve(app, server="gevent", wrap=gateway, **fields)
+    left_bytes = streams[0].content_length - streams[0].position
+    return got, handlers[0].close_connection, left_bytes
+
+
+@pytest.mark.parametrize(
+    ("policy", "closes"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
+)
+def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, closes):
+    got, closed, left_bytes = served_by_gevent(NO, policy=policy)
+
+    assert closes == (got.outcome is not Outcome.COMPLETE) == closed
+    assert closes == (left_bytes == 0)
+
+
+# --- uWSGI: a chunked body is read by a function of its own ---------------------------------------
+
+
+@pytest.fixture
+def uwsgi(monkeypatch):
+    """Return the module that exists in a process of uWSGI; its chunks are a list."""
+    module = types.ModuleType("uwsgi")
+    module.chunks = [b"x" * 700, b"y" * 300]
+    module.chunked_read = lambda: module.chunks.pop(0) if module.chunks else b""
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    monkeypatch.setattr(input_class("uwsgi"), "fileno", lambda self: -1, raising=False)
+    return module
+
+
+def test_a_chunked_body_is_discarded_where_uwsgi_has_it(uwsgi):
+    got = serve(NO, server="uwsgi", **CHUNKED)
+
+    assert (Outcome.COMPLETE, 1000, []) == (got.outcome, got.report.bytes_discarded, uwsgi.chunks)
+    assert "read" not in got.events
+
+
+def test_an_application_on_uwsgi_may_read_its_chunks_late_and_gets_each(uwsgi):
+    given = []
+
+    def make(environ, chunks):
+        yield b"a" * 100_000
+        given.extend(iter(uwsgi.chunked_read, b""))
+        yield b"b"
+
+    got = serve(answering(status="200 OK", make=make), server="uwsgi", **CHUNKED)
+
+    assert [b"x" * 700, b"y" * 300] == given
+    assert (Outcome.COMPLETE, 0) == (got.outcome, got.report.bytes_discarded)
+
+
+def test_a_body_that_nginx_has_decoded_for_uwsgi_is_as_long_as_it_says(uwsgi):
+    got = serve(NO, server="uwsgi", HTTP_TRANSFER_ENCODING="chunked")
+
+    assert (Outcome.COMPLETE, 1000, 1000) == (
+        got.outcome,
+        got.report.declared_bytes,
+        got.report.bytes_discarded,
+    )
+    assert [b"x" * 700, b"y" * 300] == uwsgi.chunks
+
+
+def test_a_chunked_body_stays_alone_where_uwsgi_has_no_means(monkeypatch):
+    monkeypatch.delitem(sys.modules, "uwsgi", raising=False)
+
+    assert Outcome.UNFRAMED == serve(NO, server="uwsgi", **CHUNKED).outcome
+
+
+# --- behind a proxy -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("chunks", [(b"no",), (), (b"n", b"o")], ids=["one", "none", "two"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+@pytest.mark.parametrize("headers", [(), [("Content-Length", "2")]], ids=["", "length"])
+def test_the_body_goes_before_the_end_where_a_proxy_would_not_read_it_afterwards(
+    make, chunks, headers
+):
+    """Go's net/http closes with what is left of an upload unread."""
+    headers = headers if chunks else ()
+    app = answering(*chunks, make=make, headers=headers)
+    got = serve(app, HTTP_X_FORWARDED_HOST="site.example")
+    # What tells the proxy that it has everything: the last byte that was announced, or the end.
+    is_announced = make is None or headers
+    last = f"write {len(chunks[-1])}" if chunks and is_announced else "end"
+
+    assert Outcome.COMPLETE == got.outcome
+    assert got.events.index("read") < len(got.events) - got.events[::-1].index(last) - 1

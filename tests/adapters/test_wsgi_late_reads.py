@@ -4,7 +4,9 @@ It gets the body exactly, or an OSError that tells the cure; never a wrong byte,
 that is not the body's.
 """
 
+import contextlib
 import io
+import tracemalloc
 
 import pytest
 
@@ -268,3 +270,161 @@ def test_nothing_is_kept_behind_a_gap():
     ahead.add(b"hi")
 
     assert (b"", 4) == (ahead.kept, ahead.lost_bytes)
+
+
+# --- as much as was asked for, and as much memory as was allowed ----------------------------------
+
+
+class Asked:
+    """A server's stream that writes down what it was asked for."""
+
+    def __init__(self, body, quiet=lambda: None):
+        self._body = io.BytesIO(body)
+        self._quiet = quiet
+        self.asked = []
+
+    def read(self, *size):
+        self._quiet()
+        self.asked.append(("read", *size))
+        return self._body.read(*size)
+
+    def readline(self, *size):
+        self.asked.append(("readline", *size))
+        return self._body.readline(*size)
+
+
+LINES = b"abcdefghi\n" * 10_000
+
+
+def interactive(read, *, waiting, body=LINES):
+    """Serve a client that stops sending until it is answered; return stream and what was read.
+
+    Args:
+        read: What the application does with ``wsgi.input`` behind its first two chunks.
+        waiting: Whether something is on the connection before, so that a byte is read ahead.
+        body: The whole body.
+    """
+    app, got = late(read)
+    with reachable(sends=b"x" if waiting else b"") as gunicorn:
+        connection = gunicorn["gunicorn.socket"]
+        connection.setblocking(False)
+
+        def quiet():
+            with contextlib.suppress(BlockingIOError):
+                connection.recv(1)
+
+        stream = Asked(body, quiet)
+        gunicorn["wsgi.input"] = stream
+        exchange = serve(
+            app, body, SERVER_SOFTWARE="gunicorn/27", policy=DrainPolicy(max_seconds=3), **gunicorn
+        )
+
+    assert None is exchange.raised
+    return stream, got[0]
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_the_server_is_never_asked_for_more_than_the_application_asked_for(waiting):
+    """The client may wait for an answer to the ten bytes; a buffer would wait for 8 KiB."""
+
+    def read(stream):
+        return [stream.read(10), stream.readline(20), stream.readline(3), stream.read(7)]
+
+    stream, got = interactive(read, waiting=waiting)
+
+    line = b"abcdefghi\n"
+    assert [line, line, b"abc", b"defghi\n"] == got
+    first = [("read", 1), ("read", 9)] if waiting else [("read", 10)]
+    rest = [("readline", 20), ("readline", 3), ("read", 7)]
+    assert first + rest == stream.asked[: len(first + rest)]
+
+
+def test_a_read_to_the_end_asks_the_server_for_what_is_left_of_the_body():
+    """Some servers' streams know no end of the body (wsgiref)."""
+    stream, got = interactive(lambda stream: stream.read(), waiting=True)
+
+    assert LINES == got
+    assert [("read", 1), ("read", len(LINES) - 1)] == stream.asked
+
+
+def test_lines_that_are_partly_kept_are_whole():
+    _, got = interactive(lambda stream: stream.readlines(25), waiting=True)
+
+    assert [b"abcdefghi\n"] * 3 == got
+
+
+def test_a_read_that_would_cross_the_gap_takes_nothing():
+    """So that what is kept can still be read in smaller pieces."""
+
+    def read(stream):
+        with pytest.raises(OSError, match="late_read_bytes"):
+            stream.read(1001)
+        return stream.read(1000) + stream.read(0)
+
+    exchange, got = served(read, kept=1000)
+
+    assert (None, [BODY[:1000]]) == (exchange.raised, got)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 5000, 300_000])
+def test_what_is_kept_takes_no_more_memory_than_it_has_bytes(limit):
+    """And a bytearray's eighth, which it allocates in advance."""
+    allocated = []
+
+    def make(environ, chunks):
+        tracemalloc.start()
+        try:
+            yield BIG
+            yield b"-"
+            snapshot = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        ours = [tracemalloc.Filter(True, name) for name in ("*drainkit_wsgi*", "*testing.py")]
+        allocated.append(sum(trace.size for trace in snapshot.filter_traces(ours).traces))
+        assert b"x" * limit == environ["wsgi.input"].read(limit)
+        with pytest.raises(OSError, match=f"discarded {500_000 - limit} bytes"):
+            environ["wsgi.input"].read(1)
+
+    got = serve(
+        answering(status="200 OK", make=make),
+        b"x" * 500_000,
+        policy=DrainPolicy(late_read_bytes=limit),
+    )
+
+    assert None is got.raised
+    assert limit <= allocated[0] < 1.125 * limit + 3000
+
+
+class Broken:
+    """A server's stream as gunicorn's: what a read had gathered is lost when it raises."""
+
+    def __init__(self, pieces):
+        self._pieces = list(pieces)
+
+    def read(self, size):
+        data = b""
+        while self._pieces and len(data) < size:
+            piece = self._pieces.pop(0)
+            if isinstance(piece, Exception):
+                raise piece
+            data += piece
+        return data
+
+
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), ConnectionResetError("gone")])
+def test_behind_a_read_that_was_ended_half_way_is_an_error_and_never_a_hole(error):
+    """The client was silent while its body was read ahead, and then went on."""
+    app, got = late(lambda stream: [stream.read(1), stream.read(5000)])
+    stream = Broken([b"a" * 2000, b"b" * 1000, error, b"c" * 7000])
+    exchange = serve(app, length=10_000, **{"wsgi.input": stream})
+
+    assert isinstance(exchange.raised, OSError)
+    assert [] == got
+
+
+def test_what_was_kept_before_a_read_was_ended_can_be_read():
+    app, got = late(lambda stream: stream.read(1200))
+    stream = Broken([b"a" * 1200, TimeoutError("timed out")])
+    exchange = serve(app, length=10_000, **{"wsgi.input": stream})
+
+    assert (None, [b"a" * 1200]) == (exchange.raised, got)

@@ -597,3 +597,17 @@ def test_no_connection_header_is_ever_sent(make, server, policy):
 
     assert got.raised is None
     assert [] == got.header("connection")
+
+
+def test_an_error_that_the_look_ahead_meets_comes_behind_the_chunk_before_it():
+    """As without drainkit: the chunk is on its way before the error is known."""
+
+    def make(environ, chunks):
+        yield b"r" * 100_000
+        raise LookupError("behind the first")
+
+    got = serve(answering(status="200 OK", make=make))
+
+    assert ("200 OK", 100_000) == (got.status, len(got.body))
+    assert isinstance(got.raised, LookupError)
+    assert Outcome.COMPLETE == got.outcome

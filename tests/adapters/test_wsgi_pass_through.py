@@ -308,11 +308,18 @@ def test_a_wrapped_file_is_returned_untouched_and_the_body_discarded_before_it(r
 
 
 def test_a_file_wrapper_that_is_a_function_is_no_reason_to_fail():
-    """UWSGI's is a builtin function, and what it returns cannot be recognized."""
     got = serve(serving_a_file(), **{"wsgi.file_wrapper": lambda file: iter([file.read()])})
 
     assert (None, b"f" * 300_000) == (got.raised, got.body)
     assert Outcome.COMPLETE == got.outcome
+
+
+def test_a_file_that_uwsgi_would_hand_to_sendfile_is_returned_untouched():
+    """Its file_wrapper is a function that returns the file."""
+    got = serve(serving_a_file(), **{"wsgi.file_wrapper": lambda file: file})
+
+    assert got.environ["test.file"] is got.result
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
 
 
 # --- the middleware itself ------------------------------------------------------------------------

@@ -9,11 +9,13 @@ import random
 import socket
 import threading
 import time
+import types
 import warnings
 
 import pytest
 
-from drainkit import DrainPolicy, Outcome
+from drainkit import DrainPolicy, Outcome, process_capacity
+from drainkit_wsgi import DrainMiddleware
 from drainkit_wsgi import _watchdog as watchdog_module
 from drainkit_wsgi._watchdog import Deadline
 from tests.adapters.wsgi_server import answering, generator, input_class, serve
@@ -189,6 +191,65 @@ def test_a_server_must_not_go_on_where_the_bounds_said_to_stop(pair):
     while left := server.recv(65536):
         assert b"x" in left
     assert b"still sending" == client.recv(100)
+
+
+def test_a_server_must_not_go_on_with_a_body_for_which_there_was_no_room(pair):
+    """Gunicorn's gthread worker would hold a thread for 5 s, and all of accepting for 2 s."""
+    server, client = pair
+    assert process_capacity.acquire(1)
+    try:
+        got, _ = serve_on(server, policy=DrainPolicy(max_concurrent=1))
+    finally:
+        process_capacity.release()
+    server.sendall(b"still sending")
+    server.settimeout(LIMIT_SECONDS / 2)
+
+    assert Outcome.AT_CAPACITY == got.outcome
+    assert b"" == server.recv(1)
+    assert b"still sending" == client.recv(100)
+
+
+def test_a_server_must_not_go_on_with_a_body_that_it_found_malformed(pair):
+    """Werkzeug would read all that comes, without a bound."""
+    server, _ = pair
+
+    class Malformed:
+        def read(self, size):
+            raise OSError("Invalid chunk header")
+
+    stream = input_class("gunicorn.http.body")(Malformed(), [])
+    got = serve(answering(b"no"), length=1000, **{"wsgi.input": stream, "gunicorn.socket": server})
+
+    assert Outcome.DISCONNECTED == got.outcome
+    assert b"" == server.recv(1)
+
+
+def test_where_threads_are_greenlets_others_get_a_turn(pair, monkeypatch):
+    """A client that is faster than it is read would keep gevent from everybody else."""
+    slept = []
+
+    def sleep(seconds):
+        """As gevent's: a function in the place of the built-in one."""
+        slept.append(seconds)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+
+    class Slow:
+        """A parser that takes 2 ms of the clock for each read."""
+
+        def read(self, size):
+            until = time.monotonic() + 0.002
+            while time.monotonic() < until:
+                pass
+            return b"x" * min(size, 512)
+
+    stream = input_class("gunicorn.http.body")(Slow(), [])
+    policy = DrainPolicy(max_seconds=0.1)
+    got = serve(answering(b"no"), length=10**9, policy=policy, **{"wsgi.input": stream})
+
+    assert Outcome.TIME_LIMIT == got.outcome
+    assert 5 <= len(slept) <= 10
+    assert {0.001} == set(slept)
 
 
 # --- and nothing else does ------------------------------------------------------------------------
@@ -369,13 +430,14 @@ def test_importing_and_serving_without_a_connection_starts_none(new_watchdog):
 def test_a_thread_that_could_not_start_is_started_by_the_next(pair, new_watchdog, monkeypatch):
     """Where threads run out, the one request goes unread; the process must not stay unbounded."""
     server, _ = pair
+    first_server, first_client = socket.socketpair()
 
     def cannot(thread):
         raise RuntimeError("can't start new thread")
 
-    with monkeypatch.context() as without_threads:
+    with first_server, first_client, monkeypatch.context() as without_threads:
         without_threads.setattr(threading.Thread, "start", cannot)
-        first, _ = serve_on(server, policy=SILENT)
+        first, _ = serve_on(first_server, policy=SILENT)
     second, seconds = serve_on(server, policy=SILENT)
 
     assert (None, b"no") == (first.raised, first.body)
@@ -457,7 +519,8 @@ def test_a_forked_child_has_its_own_thread_and_none_of_its_parents_connections(p
 def test_a_first_deadline_is_not_missed_while_the_watchdog_looks_at_the_others(pair, new_watchdog):
     """It holds the lock then, and what it said last of when it wakes is of the past."""
     server, _ = pair
-    with new_watchdog.watching(server.fileno()) as watch:
+    watch = new_watchdog.watch(server.fileno())
+    with contextlib.closing(watch):
         told = threading.Thread(target=new_watchdog.allow, args=(watch, 0.05))
         with new_watchdog._condition:
             # As when it has just been woken, has looked at this watch, and not gone to sleep yet.
@@ -476,3 +539,34 @@ def test_a_forked_child_does_not_believe_when_its_parents_thread_would_wake(new_
     new_watchdog._forget()
 
     assert float("inf") == new_watchdog._wakes_at
+
+
+def test_on_cheroot_a_deadline_before_the_response_leaves_the_connection_whole(pair):
+    """A read side that has been shut would end the write side of TLS, and with it the answer."""
+    server, client = pair
+    request = types.SimpleNamespace(
+        close_connection=False, conn=types.SimpleNamespace(socket=server)
+    )
+
+    def gateway(app, policy, on_report):
+        middleware = DrainMiddleware(app, policy, on_report=on_report)
+
+        def call(environ, start_response):
+            class Gateway:
+                req = request
+
+                def start_response(self, status, headers, exc_info=None):
+                    return start_response(status, headers, exc_info)
+
+            return middleware(environ, Gateway().start_response)
+
+        return call
+
+    with server.makefile("rb") as rfile:
+        stream = input_class("cheroot.server")(rfile, [])
+        stream.rfile = rfile
+        app = answering(BIG, status="200 OK")
+        got = serve(app, length=1000, policy=SILENT, wrap=gateway, **{"wsgi.input": stream})
+
+    assert (Outcome.IDLE, BIG, True) == (got.outcome, got.body, request.close_connection)
+    assert readable(server, client)

@@ -49,6 +49,8 @@ MODULES = {
     "gunicorn": "gunicorn.http.body",
     "cheroot": "cheroot.server",
     "granian": "granian._granian",
+    "gevent": "gevent.pywsgi",
+    "uwsgi": "uwsgi",
     "unknown": "site.middleware",
 }
 SOFTWARE = {

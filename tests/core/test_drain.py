@@ -778,3 +778,11 @@ def test_whoever_waits_as_long_as_it_was_told_comes_to_an_end(make, start, limit
         drain.stop(Outcome.ERROR, clock.now)
 
         assert reports(step) in (Outcome.IDLE, Outcome.TIME_LIMIT)
+
+
+def test_a_drain_without_grace_has_the_time_for_a_first_read(make):
+    """The average of nothing in no time is no rate; else such a policy would never discard."""
+    drain = make(grace_seconds=0, min_bytes_per_second=256)
+
+    assert 2.0 == drain.begin(1000.0).wait_seconds
+    assert Outcome.TOO_SLOW == reports(drain.waited(1002.0))

@@ -1,7 +1,7 @@
 """Arbitrary orders of events against a model: what no list of cases would find."""
 
 import pytest
-from hypothesis import settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -17,12 +17,13 @@ from drainkit import (
 )
 
 LARGEST_READ = 65_536
+SMALLEST_READ = 512
 
 POLICIES = st.builds(
     DrainPolicy,
-    max_bytes=st.none() | st.integers(0, 300_000),
-    max_seconds=st.floats(0.01, 60),
-    idle_seconds=st.floats(0.01, 60),
+    max_bytes=st.one_of(st.none(), st.integers(0, 300_000), st.integers(1000, 300_000)),
+    max_seconds=st.sampled_from([5.0, 20.0]) | st.floats(0.01, 60),
+    idle_seconds=st.sampled_from([1.0, 5.0]) | st.floats(0.01, 60),
     min_bytes_per_second=st.just(0) | st.floats(0.01, 10_000),
     grace_seconds=st.floats(0, 30),
     max_concurrent=st.integers(1, 3),
@@ -40,13 +41,12 @@ SECONDS = st.just(0.0) | st.floats(0, 0.5) | st.floats(0, 30)
 class DrainMachine(RuleBasedStateMachine):
     """One drain among others, driven by an adapter that keeps to the rules of the engine."""
 
-    @initialize(
-        policy=st.none() | POLICIES,
-        framing=FRAMINGS,
-        others=st.integers(0, 3),
-        now=st.floats(0, 1e9),
-    )
-    def start(self, policy, framing, others, now):
+    @initialize(data=st.data(), now=st.floats(0, 1e9))
+    def start(self, data, now):
+        declines = data.draw(st.integers(0, 9), label="declines") == 9
+        policy = None if declines else data.draw(POLICIES, label="policy")
+        framing = data.draw(FRAMINGS, label="framing")
+        others = data.draw(st.sampled_from([0, 0, 0, 1, 2, 3]), label="others")
         self.capacity = Capacity()
         self.others = others
         for _ in range(others):
@@ -60,6 +60,11 @@ class DrainMachine(RuleBasedStateMachine):
         self.step = None
         self.begun_at = None
         self.drained_seconds = 0.0
+        self.arrived = 0
+        self.progress_at = None
+        self.was_doomed = False
+        if data.draw(st.booleans(), label="answered at once"):
+            self.the_application_answers()
 
     # --- the model --------------------------------------------------------------------------------
 
@@ -108,10 +113,37 @@ class DrainMachine(RuleBasedStateMachine):
         if self.left is not None and policy.max_bytes is not None and self.drain.doomed:
             assert step.wait_seconds <= policy.idle_seconds
 
+    def judge(self, outcome):
+        """Check that the bound which a drain is said to have reached has been reached, and why."""
+        policy = self.policy
+        slack = 1e-5
+        spent = self.drained_seconds
+        silence = self.now - self.progress_at
+        rate = policy.min_bytes_per_second or 1
+        slowest = max(policy.grace_seconds or SMALLEST_READ / rate, self.arrived / rate)
+        reached = {
+            Outcome.IDLE: silence >= policy.idle_seconds - slack,
+            Outcome.TIME_LIMIT: spent >= policy.max_seconds - slack and not self.was_doomed,
+            Outcome.TOO_SLOW: policy.min_bytes_per_second > 0 and spent >= slowest - slack,
+            Outcome.BYTE_LIMIT: self.discarded == policy.max_bytes
+            or (self.was_doomed and spent >= min(policy.max_seconds, policy.idle_seconds) - slack),
+        }
+        if outcome is Outcome.EXPECT_PENDING:
+            assert self.framing.expects_continue
+            assert (0, 0) == (self.read, self.discarded)
+            assert any(reached.values())
+        else:
+            assert reached[outcome]
+
     def amount(self, data, most):
         if self.left is not None:
             most = min(most, self.left)
         return data.draw(st.integers(0, most), label="bytes")
+
+    @precondition(lambda self: self.ended)
+    @rule(data=st.data())
+    def the_next_request_comes(self, data):
+        self.start(data, self.now)
 
     # --- events -----------------------------------------------------------------------------------
 
@@ -139,7 +171,9 @@ class DrainMachine(RuleBasedStateMachine):
     def the_application_answers(self):
         was_finished = self.drain.finished
         full = self.policy is not None and self.capacity.active >= self.policy.max_concurrent
-        self.begun_at = self.now
+        self.begun_at = self.progress_at = self.now
+        most = self.policy.max_bytes if self.policy else None
+        self.was_doomed = None not in (self.left, most) and self.left > most - self.discarded
         step = self.drain.begin(self.now)
         self.take(step)
         if was_finished:
@@ -156,22 +190,33 @@ class DrainMachine(RuleBasedStateMachine):
     def bytes_come(self, data, more):
         nbytes = self.amount(data, self.step.max_bytes)
         self.discarded += nbytes
+        self.arrived += nbytes
+        if nbytes:
+            self.progress_at = self.now
         step = self.drain.received(nbytes, more, self.now)
         self.take(step)
         if not more:
             assert Outcome.COMPLETE is step.outcome
             assert self.drain.finished
+        elif self.ended:
+            self.judge(step.outcome)
 
     @precondition(lambda self: self.draining)
-    @rule(data=st.data(), whole=st.booleans())
-    def a_wait_ends(self, data, whole):
+    @rule(data=st.data(), share=st.sampled_from([0.5, 1, 1.5]))
+    def a_wait_ends(self, data, share):
         nbytes = self.amount(data, self.step.max_bytes - 1)
         wait_seconds = self.step.wait_seconds
-        waits_to_the_end = whole and self.now + wait_seconds > self.now
-        self.now += wait_seconds if whole else wait_seconds / 2
+        waits_to_the_end = share >= 1 and self.now + wait_seconds > self.now
+        overslept = share > 1 and wait_seconds > 1e-4
+        self.now += wait_seconds * share
         self.discarded += nbytes
+        self.arrived += nbytes
         step = self.drain.waited(self.now, nbytes)
         self.take(step)
+        if self.ended:
+            self.judge(step.outcome)
+        if overslept and nbytes == 0:
+            assert self.ended
         if waits_to_the_end and nbytes == 0 and self.draining:
             # One rounding of the sum is allowed; a deadline further off is not.
             assert self.step.wait_seconds < 1e-5
@@ -188,9 +233,11 @@ class DrainMachine(RuleBasedStateMachine):
         self.drained_seconds += self.now - self.begun_at
         self.step = None
 
-    @rule(outcome=st.sampled_from(Outcome))
-    def the_adapter_stops_it(self, outcome):
+    @rule(outcome=st.sampled_from(Outcome), really=st.integers(0, 5))
+    def the_adapter_stops_it(self, outcome, really):
         first = self.drain.report
+        if first is None and really:
+            return  # or few drains would come further
         report = self.drain.stop(outcome, self.now)
         if first is None:
             self.take(report)
@@ -242,8 +289,47 @@ class DrainMachine(RuleBasedStateMachine):
             assert self.others == self.capacity.active
 
 
-DrainMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+DrainMachine.TestCase.settings = settings(stateful_step_count=30)
 
 
 class TestDrain(DrainMachine.TestCase):
     """Any order of events leaves the bounds, the bytes and the places as the model says."""
+
+
+@given(
+    policy=POLICIES.filter(lambda policy: policy.max_bytes != 0),
+    pieces=st.lists(st.tuples(st.integers(1, 100_000), st.floats(0, 0.99)), max_size=10),
+    now=st.floats(0, 1e6),
+)
+def test_a_client_that_stops_is_given_up_at_the_nearest_of_all_its_deadlines(policy, pieces, now):
+    """Pieces come within each wait, then nothing does; the oracle knows times and sums only."""
+    drain = Drain(policy, Framing(BodyKind.CHUNKED), capacity=Capacity())
+    began = last = now
+    arrived = 0
+    step = drain.begin(now)
+    for nbytes, share in pieces:
+        if not isinstance(step, Read):
+            break
+        now += step.wait_seconds * share
+        taken = min(nbytes, step.max_bytes)
+        arrived, last = arrived + taken, now
+        step = drain.received(taken, True, now)
+    if not isinstance(step, Read):
+        event("a bound of bytes, or of rounding")
+        return
+    rate = policy.min_bytes_per_second
+    ends = {
+        Outcome.TIME_LIMIT: began + policy.max_seconds,
+        Outcome.IDLE: last + policy.idle_seconds,
+        Outcome.TOO_SLOW: began
+        + (max(policy.grace_seconds or SMALLEST_READ / rate, arrived / rate) if rate else 1e9),
+    }
+    nearest = min(ends.values())
+    early = drain.waited(now + (nearest - now) * 0.99)
+    if not isinstance(early, Read):
+        assert nearest - now < 1e-6
+        return
+    report = drain.waited(nearest + 1e-6)
+
+    assert nearest == pytest.approx(now + step.wait_seconds, abs=1e-6)
+    assert ends[report.outcome] == pytest.approx(nearest, abs=3e-6)

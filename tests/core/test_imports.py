@@ -9,6 +9,7 @@ ADAPTERS = {
     "drainkit_asgi",
     "drainkit_cli",
     "drainkit_clients",
+    "drainkit_conformance",
     "drainkit_django",
     "drainkit_flask",
     "drainkit_starlette",

@@ -42,7 +42,7 @@ def problem_with(field, value):
     return text.removeprefix(f"{field} must be ").removesuffix(f"; got {value!r}")
 
 
-@pytest.mark.parametrize("value", ["1", b"1", 1.0, 1.5, True, False, -1, [1], object()], ids=repr)
+@pytest.mark.parametrize("value", ["1", b"1", 1.0, 1.5, True, False, -1, [1], ...], ids=repr)
 @pytest.mark.parametrize("field", COUNTS)
 def test_a_count_must_be_an_integer_and_not_negative(field, value):
     least = 1 if field == "max_concurrent" else 0

@@ -1,0 +1,313 @@
+"""Any application, any arrival of the body, any policy, on every server: with drainkit as without.
+
+The model is the same application on the same server without drainkit. What may differ is named in
+the test, and nothing else may.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from hypothesis import event, given, target
+from hypothesis import strategies as st
+
+from drainkit import DrainPolicy, Outcome, process_capacity
+from drainkit.testing import Disconnect, FakeClock, ScriptedBody, Silence
+from drainkit_wsgi import _exchange as exchange_module
+from drainkit_wsgi._body import LateReadError
+from tests.adapters.wsgi_server import MODULES, SOFTWARE, reachable, serve
+
+# --- what an application does ---------------------------------------------------------------------
+
+
+class ApplicationError(Exception):
+    """Raised by an application on purpose."""
+
+
+class WorkerEnds(BaseException):
+    """Raised through an application by what ends its worker."""
+
+
+@dataclass
+class Program:
+    """What one application does, step by step.
+
+    Attributes:
+        before: Steps before the response's iterable is returned.
+        kind: What the iterable is.
+        behind: Steps of the iterable; a number of bytes is a piece of the response.
+        length: Whether the response has a Content-Length.
+        closes: What the iterable's ``close()`` does.
+        status: The status line.
+    """
+
+    before: list
+    kind: str
+    behind: list
+    length: bool
+    closes: str
+    status: str
+
+
+@dataclass
+class Told:
+    """What one application saw."""
+
+    reads: list = field(default_factory=list)
+    is_late: bool = False
+    closed: int = 0
+    stream: object = None
+
+
+READS = {
+    "read": lambda stream, size: stream.read(*size),
+    "readline": lambda stream, size: stream.readline(*size),
+    "readlines": lambda stream, size: b"".join(stream.readlines(*size)),
+    "iterate": lambda stream, size: next(iter(stream), b""),
+}
+ERRORS = {"error": ApplicationError, "worker ends": WorkerEnds}
+
+
+class Application:
+    """A program that runs, on a server or behind drainkit."""
+
+    def __init__(self, program):
+        self.program = program
+        self.told = Told()
+
+    def __call__(self, environ, start_response):
+        self.told.stream = environ["wsgi.input"]
+        program, write = self.program, None
+        for step in program.before:
+            if step == "start":
+                headers = [("X-Kind", program.kind)]
+                if program.length:
+                    headers.append(("Content-Length", str(self.size)))
+                write = start_response(program.status, headers)
+            elif isinstance(step, int):
+                if write is not None:
+                    write(piece(step))
+            else:
+                self.do(step)
+        if program.kind in ("list", "tuple"):
+            items = [piece(step) for step in program.behind if isinstance(step, int)]
+            return items if program.kind == "list" else tuple(items)
+        steps = self.steps()
+        return steps if program.kind == "generator" else Closing(steps, self)
+
+    @property
+    def size(self):
+        before = [step for step in self.program.before if isinstance(step, int)]
+        behind = [step for step in self.program.behind if isinstance(step, int)]
+        return sum(before) + sum(behind)
+
+    def do(self, step):
+        if step in ERRORS:
+            raise ERRORS[step](step)
+        kind, size = step
+        try:
+            self.told.reads.append(READS[kind](self.told.stream, size))
+        except LateReadError:
+            self.told.is_late = True
+            raise
+
+    def steps(self):
+        try:
+            for step in self.program.behind:
+                if isinstance(step, int):
+                    yield piece(step)
+                else:
+                    self.do(step)
+        finally:
+            if self.program.kind == "generator":
+                self.closes()
+
+    def closes(self):
+        self.told.closed += 1
+        if self.program.closes in ERRORS:
+            raise ERRORS[self.program.closes]("close")
+        if self.program.closes == "reads":
+            self.do(("read", (10,)))
+
+
+class Closing:
+    """An iterable with a ``close()``."""
+
+    def __init__(self, steps, application):
+        self._steps = steps
+        self.close = application.closes
+
+    def __iter__(self):
+        return self._steps
+
+
+def piece(size):
+    return bytes(number % 251 for number in range(min(size, 300))).ljust(size, b"r")
+
+
+def body_of(size):
+    """Return a body of which every part shows where it stood, in lines of all lengths."""
+    return b"".join(b"%d%s" % (number, b"\n" if number % 7 == 0 else b"") for number in range(size))
+
+
+# --- strategies -----------------------------------------------------------------------------------
+
+SIZES = st.sampled_from([(), (0,), (1,), (7,), (100,), (5000,), (-1,)])
+A_READ = st.tuples(st.sampled_from(["read", "readline"]), SIZES) | st.tuples(
+    st.sampled_from(["readlines", "iterate"]), st.sampled_from([(), (1,), (50,)])
+)
+AN_ERROR = st.sampled_from(list(ERRORS))
+A_PIECE = st.sampled_from([0, 1, 10, 5000, 65_536, 65_537, 100_000])
+
+
+@st.composite
+def programs(draw):
+    before = draw(st.lists(A_READ, max_size=2))
+    before.append("start")
+    before += draw(st.lists(A_READ | A_PIECE, max_size=2))
+    kind = draw(st.sampled_from(["list", "tuple", "generator", "iterator"]))
+    behind = draw(st.lists(A_PIECE | A_READ, max_size=5))
+    if draw(st.integers(0, 3)) == 0:
+        where = draw(st.sampled_from([before, behind]))
+        where.insert(draw(st.integers(0, len(where))), draw(AN_ERROR))
+    return Program(
+        before,
+        kind,
+        behind,
+        length=draw(st.booleans()),
+        closes=draw(st.sampled_from(["well", "well", "error", "worker ends", "reads"])),
+        status=draw(st.sampled_from(["200 OK", "413 Content Too Large", "204 No Content"])),
+    )
+
+
+@st.composite
+def uploads(draw):
+    """A body, how it arrives, and how it is framed."""
+    body = body_of(draw(st.sampled_from([1, 10, 100, 1000, 20_000, 40_000])))
+    cuts = sorted(draw(st.lists(st.integers(0, len(body)), max_size=5)))
+    script = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+    for _ in range(draw(st.integers(0, 2))):
+        seconds = draw(st.sampled_from([0.1, 1.0, 4.9, 5.5, 30.0]))
+        script.insert(draw(st.integers(0, len(script))), Silence(seconds))
+    fields = {}
+    ends = draw(st.sampled_from(["well", "well", "well", "disconnect", "short"]))
+    if ends == "disconnect":
+        script[draw(st.integers(0, len(script))) :] = [Disconnect()]
+    if draw(st.booleans()):
+        fields["length"] = len(body) + (5 if ends == "short" else 0)
+    else:
+        fields["length"] = None
+        fields["HTTP_TRANSFER_ENCODING"] = "chunked"
+        if draw(st.integers(0, 3)):
+            fields["wsgi.input_terminated"] = True
+    if draw(st.integers(0, 4)) == 0:
+        fields["HTTP_EXPECT"] = "100-continue"
+    return script, fields
+
+
+POLICIES = st.builds(
+    DrainPolicy,
+    max_bytes=st.sampled_from([None, None, 0, 1, 1000, 50_000]),
+    max_seconds=st.sampled_from([0.5, 20.0]),
+    idle_seconds=st.sampled_from([0.5, 5.0]),
+    min_bytes_per_second=st.sampled_from([0, 240, 1e6]),
+    grace_seconds=st.sampled_from([0.0, 5.0]),
+    max_concurrent=st.sampled_from([1, 64]),
+    late_read_bytes=st.sampled_from([0, 1, 100, 1000, 2**20]),
+)
+
+# --- the property ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def virtual_time(clock):
+    """Time that moves only with the script, and a client that is quiet at once."""
+    own = exchange_module.time, exchange_module._QUIET_SECONDS
+    exchange_module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
+    exchange_module._QUIET_SECONDS = 0.0
+    try:
+        yield
+    finally:
+        exchange_module.time, exchange_module._QUIET_SECONDS = own
+
+
+def served(program, upload, server, connected, *, policy=None, wrap=True):
+    """Serve a program once; return what happened and what it saw."""
+    script, fields = upload
+    application = Application(program)
+    clock = FakeClock(1000.0)
+    source = ScriptedBody(list(script), clock)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(virtual_time(clock))
+        more = {"server": server, **fields}
+        if connected is not None and server in ("unknown", "gunicorn"):
+            more |= stack.enter_context(reachable(sends=connected))
+        got = serve(application, source, policy=policy, **more, **({} if wrap else {"wrap": None}))
+    return got, application.told
+
+
+@given(
+    program=programs(),
+    upload=uploads(),
+    server=st.sampled_from(sorted({*MODULES, *SOFTWARE})),
+    connected=st.sampled_from([None, b"", b"x" * 100]),
+    policy=POLICIES,
+)
+def test_an_application_behind_drainkit_is_served_as_without(
+    program, upload, server, connected, policy
+):
+    bare, saw = served(program, upload, server, connected, wrap=False)
+    got, told = served(program, upload, server, connected, policy=policy)
+    whole = b"".join(step for step in upload[0] if isinstance(step, bytes))
+    is_late = told.is_late
+    is_interrupted = isinstance(got.raised, WorkerEnds)
+    event(f"raised {type(got.raised).__name__}")
+    event(f"outcome {[report.outcome.name for report in got.reports]}")
+    target(float(len(told.reads)), label="reads")
+
+    # What the application reads is the body, in order, as it asked for it; or an error.
+    assert saw.reads[: len(told.reads)] == told.reads
+    assert whole.startswith(b"".join(told.reads))
+    assert is_late or len(saw.reads) == len(told.reads)
+
+    # Nothing is raised that the application did not raise, or was told of late.
+    if not is_late:
+        assert type(bare.raised) is type(got.raised)
+        assert str(bare.raised) == str(got.raised)
+
+    # The response is the application's, byte for byte.
+    assert got.status or got.raised is not None
+    if is_late or is_interrupted:
+        assert bare.body.startswith(got.body)
+    else:
+        assert bare.body == got.body
+    if got.status:  # a start that is held when the application raises is the server's 500
+        assert bare.status == got.status
+        added = [one for one in got.headers if one not in bare.headers]
+        assert [one for one in got.headers if one not in added] == bare.headers
+        assert added in ([], [("Content-Length", str(len(bare.body)))])
+
+    # close() once, if the server calls it.
+    assert saw.closed == told.closed or is_late
+    assert told.closed <= 1
+
+    # Read by the application, discarded, and left: exactly the body.
+    drain = getattr(told.stream, "_drain", None)
+    if drain is not None:
+        assert len(b"".join(told.reads)) == drain.bytes_read or got.raised is not None
+        assert got.source.given_bytes == drain.bytes_read + drain.bytes_discarded or (
+            got.raised is not None  # a read that raised, or whose bytes are lost with its worker
+        )
+        # One report of a body that was left, none of one that was read.
+        assert (not drain.finished or drain.report is not None) == bool(got.reports) or (
+            drain.finished and drain.bytes_discarded == 0
+        )
+    assert len(got.reports) <= 1
+    for report in got.reports:
+        assert report.bytes_read + report.bytes_discarded <= len(whole)
+        assert policy.max_bytes is None or report.bytes_discarded <= policy.max_bytes
+        if report.outcome is Outcome.COMPLETE:
+            assert len(whole) == report.bytes_read + report.bytes_discarded
+
+    # And nothing is left running.
+    assert 0 == process_capacity.active
