@@ -82,6 +82,7 @@ class Exchange:
         "_control",
         "_full",
         "_inbox",
+        "_is_asked_for",
         "_is_closed",
         "_is_closing",
         "_is_complete",
@@ -93,6 +94,7 @@ class Exchange:
         "_lost_bytes",
         "_on_report",
         "_passed_bytes",
+        "_passes",
         "_receive",
         "_response_length",
         "_scope",
@@ -135,7 +137,11 @@ class Exchange:
         self._trailers = False
         self._response_length: int | None = None
         self._passed_bytes = 0
+        # Set when the application has received the whole body and nothing is held: from then on
+        # every message passes as it is.
+        self._passes = False
         # Set when the application has answered and may not receive any more.
+        self._is_asked_for = False
         self._is_closing = False
         self._is_closed = False
         self._is_cut = False
@@ -167,17 +173,6 @@ class Exchange:
         return self.drain.finished or self.drain.report is not None
 
     @property
-    def _passes(self) -> bool:
-        """Whether messages pass as they are: the body has been read, and nothing is held."""
-        return (
-            self.drain.finished
-            and self._start is None
-            and self._full is None
-            and not self._ahead_ended
-            and not self._lost_bytes
-        )
-
-    @property
     def _order(self) -> Order:
         version: str = self._scope.get("http_version", "1.1")
         return self._server.order.get(version[:1], Order.DISCARD_FIRST)
@@ -186,7 +181,8 @@ class Exchange:
 
     async def receive(self) -> Message:
         """The application's ``receive``."""
-        while not self._is_diverted():
+        # Unless the application's next message is not the server's next one.
+        while not (self._is_closing or self._ahead or self._ahead_ended or self._lost_bytes):
             if self.drain.finished:
                 return await self._receive()
             inbox = self._inbox
@@ -194,12 +190,16 @@ class Exchange:
                 await inbox.wait()
                 continue  # another task may have received, or answered, meanwhile
             with inbox:
+                self._is_asked_for = True
                 message = await inbox.receive()
                 if message["type"] == "http.request":
                     nbytes = len(message.get("body", b""))
                     if nbytes > self._largest_bytes:
                         self._largest_bytes = nbytes
-                    self.drain.app_read(nbytes, bool(message.get("more_body", False)))
+                    more: bool = message.get("more_body", False)
+                    self.drain.app_read(nbytes, more)
+                    if not (more or self._is_closing):
+                        self._passes = self._start is None and self._full is None
                 return message
         if self._is_closing:
             if not self._is_closed:
@@ -216,10 +216,6 @@ class Exchange:
             f"DrainPolicy.late_read_bytes"
         )
 
-    def _is_diverted(self) -> bool:
-        """Whether the application's next message is not the server's next one."""
-        return self._is_closing or bool(self._ahead) or self._ahead_ended or self._lost_bytes > 0
-
     def _take_ahead(self) -> Message:
         with memoryview(self._ahead) as ahead:
             body = bytes(ahead[:_LATE_MESSAGE_BYTES])
@@ -234,7 +230,7 @@ class Exchange:
 
     async def send(self, message: Message) -> None:
         """The application's ``send``."""
-        if self._passes and not self._is_cut:
+        if self._passes:
             await self._send(message)
             return
         kind = message["type"]
@@ -486,7 +482,8 @@ class Exchange:
 
     @property
     def _awaits_invitation(self) -> bool:
-        return self.drain.framing.expects_continue and self.drain.untouched
+        # The application's first receive() invites, whatever comes of it.
+        return self.drain.framing.expects_continue and not self._is_asked_for
 
     def _begin(self, *, may_receive: bool = True) -> Step:
         """Begin the drain; *may_receive* is False where that might invite the body even now."""

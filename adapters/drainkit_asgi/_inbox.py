@@ -42,7 +42,7 @@ class Inbox:
         assert not self.is_busy  # nothing was awaited since the caller looked
         self.is_busy = True
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.is_busy = False
         if self._freed is not None:
             self._freed.set()

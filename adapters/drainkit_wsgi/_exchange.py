@@ -87,16 +87,24 @@ class Exchange:
         server: What is known of the server.
     """
 
-    # What most requests never set.
-    _start_response: StartResponse | None = None
-    _chunks: Any = None
-    _ahead: ReadAhead | None = None
-    _is_quiet = False
-    _held: tuple[str, Headers, ExcInfo | None] | None = None
-    _write: Write | None = None
-    _response_length: int | None = None
-    _passed_bytes = 0
-    _is_answered = False
+    __slots__ = (
+        "_ahead",
+        "_chunks",
+        "_control",
+        "_environ",
+        "_held",
+        "_input",
+        "_is_answered",
+        "_is_quiet",
+        "_on_report",
+        "_passed_bytes",
+        "_response_length",
+        "_start_response",
+        "_stream",
+        "_write",
+        "drain",
+        "server",
+    )
 
     def __init__(
         self,
@@ -133,6 +141,7 @@ class Exchange:
         self._control = DrainControl(policy)
         self._stream: Any = environ["wsgi.input"]
         self._input = CountingInput(self._stream, drain)
+        self._chunks: Any = None
         if drain.framing.length is None and self._is_unframed:
             self._chunks = self.server.chunks(environ, self._stream)
         if self._chunks is None:
@@ -141,6 +150,14 @@ class Exchange:
             # An application reads such a body by the server's own means, and not from there.
             self._stream = self._chunks
         environ[CONTROL_KEY] = self._control
+        self._ahead: ReadAhead | None = None
+        self._is_quiet = False
+        self._start_response: StartResponse | None = None
+        self._held: tuple[str, Headers, ExcInfo | None] | None = None
+        self._write: Write | None = None
+        self._response_length: int | None = None
+        self._passed_bytes = 0
+        self._is_answered = False
 
     @classmethod
     def open(
@@ -185,14 +202,15 @@ class Exchange:
         return self._start
 
     def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
-        if self.drain.finished and self._held is None:
+        drain = self.drain
+        if drain.finished and self._held is None:
             # Nothing is left to do, and nobody will ask how long the response is.
-            self.drain.status = _STATUS_CODES.get(status[:3])
+            drain.status = _STATUS_CODES.get(status[:3])
             return self._started(status, headers, exc_info)
         if self._held is not None and exc_info is None:
             # A second call without exc_info is an error, and the server says which.
             self.release_start()
-        self.drain.status = _STATUS_CODES.get(status[:3])
+        drain.status = _STATUS_CODES.get(status[:3])
         self._response_length = _content_length(headers)
         if self._response_length is not None or self.body_read or self._write is not None:
             self._held = None

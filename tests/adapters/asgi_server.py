@@ -213,7 +213,9 @@ class Connection:
 
     @property
     def is_taken(self):
-        return not any(isinstance(event, bytes) for event in self.script) or not self.is_invited
+        # The end of a body holds nobody back: it fits every buffer.
+        has_more = any(isinstance(event, bytes) and event for event in self.script)
+        return not has_more or not self.is_invited
 
     # --- send
 

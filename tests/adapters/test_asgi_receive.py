@@ -654,3 +654,17 @@ async def test_an_expectation_in_http_1_0_is_ignored():
     got = await serve(app, expects=True, http_version="1.0")
 
     assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
+
+
+async def test_a_client_that_was_invited_is_read_although_nothing_has_come_of_its_body():
+    """The application gave up waiting; the client was told to send, and does."""
+
+    async def app(scope, receive, send):
+        with anyio.move_on_after(1):
+            await receive()
+        await answering(b"no")(scope, receive, send)
+
+    got = await serve(app, [Silence(2), b"a" * 100], expects=True)
+
+    assert (Outcome.COMPLETE, 100) == (got.outcome, got.report.bytes_discarded)
+    assert [] == got.header(b"connection")
