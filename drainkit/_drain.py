@@ -75,8 +75,10 @@ class Drain:
         finished: Whether the body has been read to its end.
         under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
-        protocol, server, method, path: For the report. May be set later than when it is made, but
-            before the drain ends.
+        protocol: For the report, as the three below; may be set until the drain ends.
+        server: The server's name.
+        method: The request's method.
+        path: The request's path without its query.
         report: The report, once the drain has ended; ``None`` before.
     """
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +18,17 @@ from drainkit_wsgi._watchdog import Deadline
 from tests.adapters.wsgi_server import answering, input_class, serve
 
 LIMIT_SECONDS = 20.0
+ROOT = Path(__file__).resolve().parents[2]
 SILENT = DrainPolicy(idle_seconds=0.2)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 
 def run(program):
     """Run a program in a new process; return its code and everything that it wrote."""
+    # At the end: where a wheel is tested, the working tree must not stand in for it.
+    found = f"import sys; sys.path.append({str(ROOT)!r})\n"
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", found + program],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True,
         text=True,
