@@ -33,8 +33,8 @@ try brought the right status and the right body, byte for byte.
 
 This page is made from {download} by the program that measured it. Measured {dates} on {system},
 {machine}, {cores} cores, with Python {python}. `nox -s matrix` measures all of it, and
-`nox -s matrix -- --servers gunicorn-sync --clients curl` a part of it, which then takes its place in
-what stands here; `nox -s matrix -- --list` lists the names. What was measured last:
+`nox -s matrix -- --servers gunicorn-sync --clients curl` a part of it, which then takes its
+place in what stands here; `nox -s matrix -- --list` lists the names. What was measured last:
 
 ```console
 {command}
