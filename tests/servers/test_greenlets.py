@@ -91,6 +91,8 @@ assert 0.2 <= seconds < 2, seconds
 names = [thread.name for thread in threading.enumerate()]
 assert names.count("drainkit") == 1, names
 nothing_is_left()
+for end in (end for pair in ends for end in pair):
+    end.close()
 print("done")
 """
 
