@@ -33,6 +33,9 @@ def shut_read_side(descriptor: int) -> None:
         try:
             os.set_blocking(descriptor, blocking)
             connection.shutdown(socket.SHUT_RD)
+            # What arrives can still be read (Linux net/ipv4/tcp.c, tcp_recvmsg_locked): let it be
+            # so little that a server which reads on (werkzeug) soon finds nothing.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
         finally:
             connection.detach()
 

@@ -7,6 +7,8 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -570,3 +572,36 @@ def test_on_cheroot_a_deadline_before_the_response_leaves_the_connection_whole(p
 
     assert (Outcome.IDLE, BIG, True) == (got.outcome, got.body, request.close_connection)
     assert readable(server, client)
+
+
+FLOOD = """
+import socket, sys, time
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=5)
+deadline = time.monotonic() + 5
+while time.monotonic() < deadline:
+    client.send(bytes(1 << 20))
+"""
+
+
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_server_that_reads_on_behind_a_shut_read_side_soon_finds_nothing(attempt):
+    # Linux gives out what arrives behind the shutdown; of a flood, that may have no end.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-c", FLOOD, str(listener.getsockname()[1])]
+        client = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        listener.settimeout(LIMIT_SECONDS)
+        server, _ = listener.accept()
+    server.settimeout(LIMIT_SECONDS)
+    with client, server:
+        for _ in range(64):
+            assert server.recv(65_536)
+        watchdog_module.shut_read_side(server.fileno())
+        read_bytes = 0
+        while data := server.recv(10_000_000):  # as werkzeug reads on
+            read_bytes += len(data)
+            bytearray(4_000_000)  # and has to do with it, so that more arrives
+        is_flooding = client.poll() is None
+        client.kill()
+    assert is_flooding
+    # What the client had been given leave to send: at most the largest receive buffer of Linux.
+    assert read_bytes < 33 << 20

@@ -102,7 +102,12 @@ print("done")
 def test_each_deadline_is_exact_and_a_complete_drain_is_never_interrupted(patched):
     program = """
 import random
-late = []
+late, late_anyway = [], []
+
+def timer(seconds):
+    began = time.monotonic()
+    gevent.sleep(seconds)
+    late_anyway.append(time.monotonic() - began - seconds)
 
 def silent(seconds):
     server, client = socket.socketpair()
@@ -126,9 +131,12 @@ def complete(seed):
             assert server.recv(1) == b"!"
 
 greenlets = [gevent.spawn(silent, 0.05 + number / 100) for number in range(30)]
+greenlets += [gevent.spawn(timer, 0.05 + number / 100) for number in range(30)]
 greenlets += [gevent.spawn(complete, seed) for seed in range(20)]
 gevent.joinall(greenlets, timeout=30, raise_error=True)
-assert len(late) == 30 and 0 <= min(late) and max(late) < 0.25, late
+assert len(late) == 30 and 0 <= min(late), late
+# The machine may be busy: then a plain timer beside it is late, too.
+assert max(late) < 0.25 + max(late_anyway), (late, late_anyway)
 nothing_is_left()
 print("done")
 """
