@@ -233,8 +233,10 @@ class Drain:
             more: Whether the body goes on.
             now: The time in seconds.
         """
-        self._expect_draining("received")
-        self._take(nbytes)
+        if not self.under_way:  # not by a call: this one is made for every read
+            raise RuntimeError(f"received() when {self._state}")
+        self.bytes_discarded += nbytes
+        self._arrived_bytes += nbytes
         if not more:
             self.finished = True
             return self._end(Outcome.COMPLETE, now)
@@ -253,7 +255,8 @@ class Drain:
                 discarded, but were not enough to count as progress.
         """
         self._expect_draining("waited")
-        self._take(nbytes)
+        self.bytes_discarded += nbytes
+        self._arrived_bytes += nbytes
         return self._next(now)
 
     def disconnected(self, now: float) -> DrainReport:
@@ -287,10 +290,6 @@ class Drain:
         if not self.under_way:
             self._started = now - self._elapsed
         return self._end(outcome, now, detail)
-
-    def _take(self, nbytes: int) -> None:
-        self.bytes_discarded += nbytes
-        self._arrived_bytes += nbytes
 
     @property
     def _bounds(self) -> DrainPolicy:

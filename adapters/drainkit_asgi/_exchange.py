@@ -13,6 +13,7 @@ Whatever the order:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -524,47 +525,56 @@ class Exchange:
     async def _discard(self, step: Step) -> None:
         """Discard until the drain ends, and report it. Raises no Exception."""
         drain = self.drain
-        while isinstance(step, Read):
-            deadline = anyio.current_time() + step.wait_seconds
-            with anyio.CancelScope(deadline=deadline) as waiting:
-                while isinstance(step, Read):
-                    step, now = await self._discard_one()
-                    if isinstance(step, Read):
-                        deadline = now + step.wait_seconds
-                        # Not with each message, which costs as much as receiving it. A deadline
-                        # that is too early is found out by waited().
-                        if not deadline - step.wait_seconds / 8 <= waiting.deadline <= deadline:
-                            waiting.deadline = deadline
-            if waiting.cancelled_caught:
-                step = drain.waited(anyio.current_time())
+        clock = _clock()
+        try:
+            while isinstance(step, Read):
+                with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
+                    step = await self._discard_within(waiting, clock)
+                if waiting.cancelled_caught:
+                    step = drain.waited(clock())
+        finally:
+            _latest.message = None
         self._finish(step)
 
-    async def _discard_one(self) -> tuple[Step, float]:
-        """Discard one message; return the next step, and when it came."""
+    async def _discard_within(self, waiting: anyio.CancelScope, clock: Callable[[], float]) -> Step:
+        """Discard message by message, and move the deadline of *waiting* with each."""
         drain = self.drain
-        try:
-            await self._inbox.wait()
-            with self._inbox:
-                if drain.finished:
-                    # The application was waiting for a message, and got the last.
-                    now = anyio.current_time()
-                    return drain.received(0, more=False, now=now), now
-                message = await self._inbox.receive()
-        except Exception as exc:
-            now = anyio.current_time()
-            return drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"), now
-        now = anyio.current_time()
-        if message["type"] != "http.request":
-            return self._left(now), now
-        nbytes = len(message.get("body", b""))
-        more = bool(message.get("more_body", False))
-        if more and not nbytes:
-            await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
-            now = anyio.current_time()
-        if self._order is Order.END_FIRST and nbytes == drain.remaining_bytes:
-            # granian does not tell of the body's end once the response has gone out.
-            more = False
-        return drain.received(nbytes, more, now), now
+        inbox = self._inbox
+        is_end_untold = self._order is Order.END_FIRST
+        keeps_latest = self._server.keeps_latest
+        while True:
+            try:
+                if inbox.is_busy:
+                    await inbox.wait()
+                with inbox:
+                    if drain.finished:
+                        # The application was waiting for a message, and got the last.
+                        return drain.received(0, more=False, now=clock())
+                    message = await inbox.receive()
+                    if keeps_latest:
+                        _latest.message = message
+            except Exception as exc:
+                return drain.stop(Outcome.ERROR, clock(), f"{type(exc).__name__}: {exc}")
+            now = clock()
+            if message["type"] != "http.request":
+                return self._left(now)
+            nbytes = len(message.get("body", b""))
+            more = bool(message.get("more_body", False))
+            del message
+            if more and not nbytes:
+                await anyio.sleep(_EMPTY_MESSAGE_PAUSE_SECONDS)
+                now = clock()
+            if is_end_untold and nbytes == drain.remaining_bytes:
+                # granian does not tell of the body's end once the response has gone out.
+                more = False
+            step = drain.received(nbytes, more, now)
+            if isinstance(step, DrainReport):
+                return step
+            deadline = now + step.wait_seconds
+            # Not with each message, which costs as much as receiving it. A deadline that is too
+            # early is found out by waited().
+            if not deadline - step.wait_seconds / 8 <= waiting.deadline <= deadline:
+                waiting.deadline = deadline
 
     def _left(self, now: float) -> Step:
         """Take note of a disconnect; behind the body's last byte it is the body's end."""
@@ -665,6 +675,31 @@ class Exchange:
         if self._is_closing or self._lost_bytes:
             self._leave()
         publish(step, self._on_report, anyio.current_time())
+
+
+class _Latest:
+    """What a drain received last, kept until another message comes or the drain ends.
+
+    glibc gives what is free at the end of its heap back to the kernel, and has it made anew, page
+    by page, for the next message. Keeping the last one, as a loop in a handler does too, avoids
+    that. It is one for the whole process, however many drains wait for a client that sends no more.
+    """
+
+    __slots__ = ("message",)
+
+    def __init__(self) -> None:
+        self.message: Message | None = None
+
+
+_latest = _Latest()
+
+
+def _clock() -> Callable[[], float]:
+    """Return anyio's clock; `anyio.current_time` finds out with each call what is running."""
+    try:
+        return asyncio.get_running_loop().time
+    except RuntimeError:
+        return anyio.current_time
 
 
 def _has_header(message: Message, name: bytes) -> bool:

@@ -175,7 +175,14 @@ class Exchange:
             The exchange; ``None`` when the request has no body, when the server has read it
             already, or when another drainkit takes care of it.
         """
-        if not has_body(environ) or CONTROL_KEY in environ or "wsgi.input" not in environ:
+        return cls.open_body(environ, policy, on_report) if has_body(environ) else None
+
+    @classmethod
+    def open_body(
+        cls, environ: Environ, policy: DrainPolicy | None, on_report: OnReport | None
+    ) -> Exchange | None:
+        """Do the same for a request that is known to have a body (`has_body`)."""
+        if CONTROL_KEY in environ or "wsgi.input" not in environ:
             return None
         server = server_of(environ)
         return None if server.buffers_body else cls(environ, policy, on_report, server)
@@ -495,23 +502,23 @@ class Exchange:
         # gevent and eventlet put a function of theirs in its place.
         has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
         turn_ends = time.monotonic() + _TURN_SECONDS
-        while True:
-            remaining = drain.remaining_bytes
-            is_near_end = remaining is not None and remaining <= _NEAR_END_BYTES
-            if keep is not None and descriptor is not None and not is_near_end:
-                arrived = self._arrived_bytes(descriptor)
-                if not arrived:
-                    drain.pause(time.monotonic())
-                    return None
-                step = step._replace(max_bytes=min(step.max_bytes, arrived))
-            deadline.allow(step.wait_seconds)
-            next_step = self._read_once(step, deadline, keep)
-            if isinstance(next_step, DrainReport):
-                return next_step
-            step = next_step
-            if has_greenlets and time.monotonic() > turn_ends:
-                time.sleep(_TURN_OF_OTHERS_SECONDS)
-                turn_ends = time.monotonic() + _TURN_SECONDS
+        try:
+            while True:
+                if keep is not None and descriptor is not None and not self._is_near_end:
+                    arrived = self._arrived_bytes(descriptor)
+                    if not arrived:
+                        drain.pause(time.monotonic())
+                        return None
+                    step = step._replace(max_bytes=min(step.max_bytes, arrived))
+                next_step = self._read_once(step, deadline, keep)
+                if isinstance(next_step, DrainReport):
+                    return next_step
+                step = next_step
+                if has_greenlets and time.monotonic() > turn_ends:
+                    time.sleep(_TURN_OF_OTHERS_SECONDS)
+                    turn_ends = time.monotonic() + _TURN_SECONDS
+        finally:
+            _latest.data = b""
 
     def _read_once(
         self, step: Read, deadline: Deadline, keep: ReadAhead | None
@@ -521,8 +528,9 @@ class Exchange:
         error: Exception | None = None
         data = b""
         started = time.monotonic()
+        deadline.allow(step.wait_seconds)
         try:
-            data = self._stream.read(step.max_bytes)
+            data = _latest.data = self._stream.read(step.max_bytes)
         except Exception as exc:
             error = exc
         now = time.monotonic()
@@ -551,6 +559,11 @@ class Exchange:
             # Nothing could end this read (granian): its bytes are no progress, as elsewhere.
             return drain.stop(Outcome.IDLE, now)
         return next_step
+
+    @property
+    def _is_near_end(self) -> bool:
+        remaining = self.drain.remaining_bytes
+        return remaining is not None and remaining <= _NEAR_END_BYTES
 
     @property
     def _is_unframed(self) -> bool:
@@ -592,6 +605,23 @@ class Exchange:
         if report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED):
             self.server.refuse_reuse(self._start_response, self._stream)
         publish(report, self._on_report, time.monotonic())
+
+
+class _Latest:
+    """What a drain read last, kept until another read returns or the drain ends.
+
+    glibc gives what is free at the end of its heap back to the kernel, and has it made anew, page
+    by page, for the next read. Keeping the last one, as a loop in a handler does too, avoids that.
+    It is one for the whole process, however many drains wait for a client that sends no more.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = b""
+
+
+_latest = _Latest()
 
 
 def has_body(environ: Environ) -> bool:

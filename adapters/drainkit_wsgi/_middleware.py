@@ -56,7 +56,7 @@ class DrainMiddleware:
         """Call the application, and see to its request's body."""
         if not has_body(environ):
             return self.app(environ, start_response)
-        exchange = Exchange.open(environ, self.policy, self.on_report)
+        exchange = Exchange.open_body(environ, self.policy, self.on_report)
         if exchange is None:
             return self.app(environ, start_response)
         try:
