@@ -18,6 +18,9 @@ from ._types import Message, Receive, Send
 _NO_ERROR = 0x0
 _INTERNAL_ERROR = 0x2
 _ENHANCE_YOUR_CALM = 0xB
+# RFC 9114 section 8.1.
+_H3_NO_ERROR = 0x100
+_H3_INTERNAL_ERROR = 0x102
 
 # So much of a left body may come over HTTP/2 while its response is still being sent: four times
 # a page of 4 MB, that a client with a window of 64 KiB takes in small steps. Arbitrary.
@@ -30,8 +33,9 @@ class _Rest:
 
     hypercorn's queue of messages for the application is full after ten, and whoever puts one more
     waits: the end of the response, and the reader of the whole connection. Over HTTP/2 and HTTP/3
-    it raises KeyError on data for a stream that it has forgotten (protocol/h2.py, protocol/h3.py,
-    _handle_events), which ends the connection, and on trio the process. And it resets no stream.
+    it raises KeyError on data for a stream that it has forgotten (protocol/h2.py, _handle_events;
+    protocol/h3.py, handle). That ends the connection, over HTTP/3 every one of the process, and on
+    trio the process itself. And it resets no stream.
     """
 
     idle = True  # hypercorn asks: the connection may be closed although this is there
@@ -106,8 +110,11 @@ class _Rest:
 
     async def _reset(self, code: int) -> None:
         connection = self._protocol.connection
-        if not hasattr(connection, "reset_stream") or self._is_reset or self._protocol.closed:
-            return  # HTTP/3 has no such method
+        if not hasattr(connection, "reset_stream"):
+            await self._stop(code)
+            return
+        if self._is_reset or self._protocol.closed:
+            return
         self._is_reset = True
         stream_id = self._stream.stream_id
         # The client may have ended or reset the stream itself.
@@ -117,6 +124,23 @@ class _Rest:
             await self._protocol.send(event)
         if stream_id in self._protocol.stream_buffers:
             await self._protocol.stream_buffers[stream_id].close()
+
+    async def _stop(self, code: int) -> None:
+        """Do the same over HTTP/3, where the two directions of a stream end apart."""
+        # hypercorn/protocol/quic.py, _handle_events: send is a partial with the connection.
+        arguments = getattr(self._protocol.send, "args", None) or (None,)
+        quic: Any = getattr(arguments[0], "quic", None)
+        if quic is None or self._is_reset:
+            return
+        self._is_reset = True
+        stream_id = self._stream.stream_id
+        # A stream that both have ended is known no more.
+        with contextlib.suppress(ValueError):
+            if code == _INTERNAL_ERROR:
+                quic.reset_stream(stream_id, _H3_INTERNAL_ERROR)
+            # RFC 9114 section 4.1: it cuts nothing off the answer.
+            quic.stop_stream(stream_id, _H3_NO_ERROR)
+        await self._protocol.send()
 
 
 def leave_hypercorn(receive: Receive, send: Send) -> None:
