@@ -12,6 +12,7 @@ from types import FrameType
 
 from tests.bench import (
     discarding,
+    floors,
     growth,
     import_time,
     instructions,
@@ -31,6 +32,7 @@ from tests.servers.harness import ServerError
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "per request": per_request.run,
     "instructions": instructions.run,
+    "floors": floors.run,
     "import": import_time.run,
     "reading": reading.run,
     "discarding": discarding.run,

@@ -69,6 +69,16 @@ to no middleware.
 
 Valgrind counts the CPU's instructions, which are the same on a busy machine and on a quiet one.
 """,
+    "floors": """\
+## Floors and parts
+
+What stands under *without* here is the least that a middleware in Python can be: one that asks the
+environ for a body, or looks at each header field, and an input or a `receive()` that passes on and
+counts. It has no bounds, tells nobody, and keeps no answer from being lost. What drainkit costs
+beside that is the engine's objects; the parts say which. They are measured one by one, with the
+cost of a call from Python. Of `import drainkit` most is the standard library, which every
+framework imports too: `dataclasses` alone brings `inspect`.
+""",
     "import": """\
 ## Import
 
