@@ -123,7 +123,7 @@ def servers(session: nox.Session) -> None:
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
     # A file at a time, so that each server is started once; most of the time is waiting.
     paths = ["tests/servers", "tests/clients", "tests/matrix"]
-    run_pytest(session, *paths, "-n", "3", "--dist", "loadfile")
+    run_pytest(session, *paths, "-n", "4", "--dist", "loadfile")
 
 
 @nox.session(default=False)
