@@ -57,8 +57,9 @@ _NO_BODY = BodyKind.NO_BODY
 class Drain:
     """The drain of one request's body.
 
-    An adapter tells it what the application reads (`app_read`), begins it when the application
-    has answered (`begin`), and then does what each step says until a step is a `DrainReport`.
+    An adapter tells it what the application reads (`app_read` or `app_read_stream`), begins it
+    when the application has answered (`begin`), and then does what each step says until a step is
+    a `DrainReport`.
     Times are seconds on any clock that never goes backwards.
 
     1. `begin` decides whether anything is to be read at all.
@@ -179,6 +180,18 @@ class Drain:
         """
         self.bytes_read += nbytes
         if not more:
+            self.finished = True
+
+    def app_read_stream(self, nbytes: int, at_end: bool) -> None:
+        """Take note of a read from a stream, which ends where the declared length does.
+
+        Args:
+            nbytes: How many bytes.
+            at_end: Whether the stream itself said that the body has ended.
+        """
+        self.bytes_read += nbytes
+        length = self.framing.length
+        if at_end or (length is not None and self.bytes_read >= length):
             self.finished = True
 
     def late_read(self, nbytes: int) -> None:

@@ -43,7 +43,7 @@ class CountingInput:
             return self._read_late(ahead, stream.read, size, is_line=False)
         data: bytes = stream.read(*size)
         to_end = not size or size[0] is None or size[0] < 0
-        _count(drain, len(data), to_end or (not data and size != (0,)))
+        drain.app_read_stream(len(data), to_end or (not data and size != (0,)))
         return data
 
     def readline(self, *size: Any) -> bytes:
@@ -51,7 +51,7 @@ class CountingInput:
         if ahead is not None:
             return self._read_late(ahead, stream.readline, size, is_line=True)
         data: bytes = stream.readline(*size)
-        _count(drain, len(data), not data and size != (0,))
+        drain.app_read_stream(len(data), not data and size != (0,))
         return data
 
     def readlines(self, *hint: Any) -> list[bytes]:
@@ -65,7 +65,7 @@ class CountingInput:
                 left_bytes -= len(line)
             return lines
         lines = stream.readlines(*hint)
-        _count(drain, sum(map(len, lines)), to_end or not lines)
+        drain.app_read_stream(sum(map(len, lines)), to_end or not lines)
         return lines
 
     def __iter__(self) -> Iterator[bytes]:
@@ -77,7 +77,7 @@ class CountingInput:
             line = self.readline()
         else:
             line = next(iter(stream), b"")
-            _count(drain, len(line), not line)
+            drain.app_read_stream(len(line), not line)
         if not line:
             raise StopIteration
         return line
@@ -129,12 +129,6 @@ class CountingInput:
         ended = not data or len(data) == remaining or (limit is None and not is_line)
         drain.app_read(len(data), more=not ended)
         return _take(drain, ahead, nbytes) + data
-
-
-def _count(drain: Drain, nbytes: int, is_end: bool) -> None:
-    length = drain.framing.length
-    is_end = is_end or (length is not None and drain.bytes_read + nbytes >= length)
-    drain.app_read(nbytes, not is_end)
 
 
 def _take(drain: Drain, ahead: ReadAhead, nbytes: int) -> bytes:

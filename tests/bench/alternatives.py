@@ -10,10 +10,12 @@ SNIPPET = "Flask snippet"
 NAIVE = "naive loop"
 HANDLER = "in the handler"
 DRAINKIT = "drainkit"
+LEAST = "the least middleware"
 HANDLER_64 = "in the handler, 64 KiB reads"
 FLOOR = "bare socket"
 
 READ_BYTES = 65_536
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
 class StreamConsumingMiddleware:
@@ -55,10 +57,64 @@ class NaiveLoop:
                 pass
 
 
+class LeastWsgi:
+    """What cannot be left out under WSGI: an input that passes on and counts; it drains nothing."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            environ["wsgi.input"] = _LeastInput(environ["wsgi.input"])
+        return self.app(environ, start_response)
+
+
+class _LeastInput:
+    __slots__ = ("nbytes", "stream")
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.nbytes = 0
+
+    def read(self, *size: int) -> bytes:
+        data: bytes = self.stream.read(*size)
+        self.nbytes += len(data)
+        return data
+
+
+class LeastAsgi:
+    """The same under ASGI: a look at each header field, and a ``receive()`` that counts."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        has_body = False
+        for name, _ in scope["headers"]:
+            if name in _FRAMING:
+                has_body = True
+        await self.app(scope, _LeastReceive(receive) if has_body else receive, send)
+
+
+class _LeastReceive:
+    __slots__ = ("nbytes", "receive")
+
+    def __init__(self, receive: Any) -> None:
+        self.receive = receive
+        self.nbytes = 0
+
+    async def __call__(self) -> Any:
+        message = await self.receive()
+        self.nbytes += len(message.get("body", b""))
+        return message
+
+
 def wsgi(contender: str, app: Any) -> Any:
     """Return a WSGI application with a contender around it."""
     if contender == SNIPPET:
         return StreamConsumingMiddleware(app)
+    if contender == LEAST:
+        return LeastWsgi(app)
     if contender == DRAINKIT:
         from drainkit_wsgi import DrainMiddleware
 
@@ -70,6 +126,8 @@ def asgi(contender: str, app: Any) -> Any:
     """Return an ASGI application with a contender around it."""
     if contender == NAIVE:
         return NaiveLoop(app)
+    if contender == LEAST:
+        return LeastAsgi(app)
     if contender == DRAINKIT:
         from drainkit_asgi import DrainMiddleware
 

@@ -1,8 +1,6 @@
 """Section "floors": the least that anything in Python costs in drainkit's place, and its own parts.
 
-The least middleware does what cannot be left out, and forgets the rest: one that calls the
-application, one that looks at each header field, an input and a ``receive()`` that pass on and
-count.
+The least middleware stands in `tests.bench.alternatives`.
 """
 
 import subprocess
@@ -18,66 +16,16 @@ from drainkit_wsgi import DrainMiddleware as WsgiMiddleware
 from drainkit_wsgi._body import CountingInput
 from drainkit_wsgi._exchange import Exchange, has_body
 from drainkit_wsgi._servers import server_of
-from tests.bench.alternatives import DRAINKIT, NONE
+from tests.bench.alternatives import DRAINKIT, LEAST, NONE, LeastAsgi, LeastWsgi
 from tests.bench.bench import Bench, alternated
 from tests.bench.scripted import BODY_BYTES, Body, Cycle, environ, scope
 
 _WHERE = "in process"
-_LEAST = "the least middleware"
 _LOOPS = 20_000
 _MICRO = 1e6
 _TIMEOUT_SECONDS = 60.0
 # What drainkit imports and what most of it is there for: dataclasses, with inspect.
 _STANDARD = ("enum", "re", "typing", "dataclasses", "logging", "threading")
-_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
-
-
-class _LeastWsgi:
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
-            environ["wsgi.input"] = _LeastInput(environ["wsgi.input"])
-        return self.app(environ, start_response)
-
-
-class _LeastInput:
-    __slots__ = ("nbytes", "stream")
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.nbytes = 0
-
-    def read(self, *size: int) -> bytes:
-        data: bytes = self.stream.read(*size)
-        self.nbytes += len(data)
-        return data
-
-
-class _LeastAsgi:
-    def __init__(self, app: Any) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        has_body = False
-        for name, _ in scope["headers"]:
-            if name in _FRAMING:
-                has_body = True
-        await self.app(scope, _LeastReceive(receive) if has_body else receive, send)
-
-
-class _LeastReceive:
-    __slots__ = ("nbytes", "receive")
-
-    def __init__(self, receive: Any) -> None:
-        self.receive = receive
-        self.nbytes = 0
-
-    async def __call__(self) -> Any:
-        message = await self.receive()
-        self.nbytes += len(message.get("body", b""))
-        return message
 
 
 def run(bench: Bench) -> None:
@@ -103,7 +51,7 @@ def _compare(bench: Bench, case: str, calls: dict[str, Callable[[], None]]) -> N
         return timeit.timeit(calls[contender], number=_LOOPS) / _LOOPS * _MICRO
 
     samples = alternated(list(calls), bench.pick(15, 5), seconds)
-    for contender in (_LEAST, DRAINKIT):
+    for contender in (LEAST, DRAINKIT):
         pairs = zip(samples[contender], samples[NONE], strict=True)
         bench.add(
             [taken - bare for taken, bare in pairs],
@@ -137,7 +85,7 @@ def _wsgi(method: str) -> dict[str, Callable[[], None]]:
 
     return {
         NONE: calling(app),
-        _LEAST: calling(_LeastWsgi(app)),
+        LEAST: calling(LeastWsgi(app)),
         DRAINKIT: calling(WsgiMiddleware(app)),
     }
 
@@ -164,7 +112,7 @@ def _asgi(method: str) -> dict[str, Callable[[], None]]:
 
     return {
         NONE: calling(app),
-        _LEAST: calling(_LeastAsgi(app)),
+        LEAST: calling(LeastAsgi(app)),
         DRAINKIT: calling(AsgiMiddleware(app)),
     }
 

@@ -35,7 +35,9 @@ Side by side, in one run:
 - **drainkit**: with its default policy.
 
 In ratios the first column is no middleware beside itself, on a server of its own: by how much it
-differs from 1 is what this run cannot tell apart.
+differs from 1 is what this run cannot tell apart. The *least middleware* is the least that one in
+Python can be: it asks the environ for a body, or looks at each header field, and its input or
+`receive()` passes on and counts. It has no bounds, tells nobody, and saves no answer.
 
 A figure is a median with its quartiles, as in *0.31 (0.30 to 0.33)*. What is compared was
 measured in turn, A B B A, so that whatever the machine did meanwhile was done to all alike;
@@ -45,19 +47,21 @@ ratios and overheads are medians over such pairs.
 _MISSED = """\
 ### Where one is missed
 
-- **In process:** the floor is not far. *Floors and parts* has the least that a middleware in Python
-  can cost, and of what drainkit's objects are made. What is left beyond that is the framing, the
-  drain, the handle for the application and the state of the response, each made once for a
-  request that has a body. The paths of requests without one have been reduced to a test of the
-  headers.
+- **In process:** *Floors and parts* has the least that a middleware in Python can cost, and of what
+  drainkit's objects are made. What a body costs beyond that is its framing, its drain, the handle
+  for the application and the state of the response, each made once for a request that has one. A
+  request without a body costs a test of its headers.
 - **Import:** most of it is the standard library's, which every framework imports anyway.
 - **Discarding:** with the heap kept, the loops themselves are compared; what drainkit adds to each
-  read is two looks at the clock and the bounds. Without, glibc decides: the same loop in a handler costs
-  several times as much in one process as in the next, as the page faults show, and so does
-  drainkit. gunicorn's own reader holds a MiB at a time, and copies it, so that there is no less memory
-  to be had there.
-- **Whole servers:** compare with the column of no middleware beside itself. Where that differs from 1 by
-  more than drainkit does, this machine cannot tell.
+  read is two looks at the clock and the bounds. Otherwise glibc decides: the same loop in a handler
+  costs several times as much in one process as in the next, as the page faults show, and so does
+  drainkit. gunicorn's own reader holds a MiB at a time and copies it, so that there is no less
+  memory to be had there.
+- **Whole servers:** compare with the columns of no middleware beside itself, and of the least
+  middleware. Where these differ from 1 by more than drainkit does, this machine cannot tell.
+  *CPU for each request* is the server's, and steadier than requests a second, which share two
+  processors with wrk. What drainkit adds is more there than in process, where everything stays in
+  the processor's caches.
 """
 
 _ENDING = """\
@@ -90,12 +94,9 @@ Valgrind counts the CPU's instructions, which are the same on a busy machine and
     "floors": """\
 ## Floors and parts
 
-What stands under *without* here is the least that a middleware in Python can be: one that asks the
-environ for a body, or looks at each header field, and an input or a `receive()` that passes on and
-counts. It has no bounds, tells nobody, and keeps no answer from being lost. What drainkit costs
-beside that is the engine's objects; the parts say which. They are measured one by one, with the
-cost of a call from Python. Of `import drainkit` most is the standard library, which every
-framework imports too: `dataclasses` alone brings `inspect`.
+What drainkit costs beside the least middleware is the engine's objects; the parts say which. They
+are measured one by one, with the cost of a call from Python. Of `import drainkit` most is the
+standard library, which every framework imports too: `dataclasses` alone brings `inspect`.
 """,
     "import": """\
 ## Import

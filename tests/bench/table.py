@@ -11,6 +11,7 @@ from tests.bench.alternatives import (
     FLOOR,
     HANDLER,
     HANDLER_64,
+    LEAST,
     NAIVE,
     NONE,
     SNIPPET,
@@ -25,6 +26,7 @@ HEADINGS = (
     "without",
     "snippet, naive loop",
     "in the handler",
+    "least middleware",
     "drainkit",
     "target",
 )
@@ -52,7 +54,7 @@ class Row:
 
     def cells(self) -> tuple[str, ...]:
         """Return the text of each column."""
-        named = {NONE, CONTROL, FLOOR, SNIPPET, NAIVE, HANDLER, HANDLER_64, DRAINKIT}
+        named = {NONE, CONTROL, FLOOR, SNIPPET, NAIVE, HANDLER, HANDLER_64, LEAST, DRAINKIT}
         # What stands alone has no contender in the table: a framework's own import.
         alone = tuple(self.figures.keys() - named)
         return (
@@ -62,6 +64,7 @@ class Row:
             self._of(NONE, FLOOR, CONTROL, *alone),
             self._of(SNIPPET, NAIVE),
             self._of(HANDLER),
+            self._of(LEAST),
             self._of(DRAINKIT),
             self.target,
         )

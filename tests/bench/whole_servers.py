@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.alternatives import CONTROL, DRAINKIT, NONE
+from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.bench import Bench, BenchError, say
-from tests.bench.served import available, contenders, rival
+from tests.bench.served import Processes, available, contenders, rival
 from tests.servers.harness import Running
 
 _SERVERS = ("gunicorn-gthread", "granian-wsgi", "uvicorn-httptools", "granian-asgi")
@@ -24,6 +24,7 @@ _REQUESTS = {"GET": ("/hello", 0), "POST": ("/read", 1024)}
 class _Sample:
     per_second: float
     p99_ms: float
+    cpu_microseconds: float
 
 
 def run(bench: Bench) -> None:
@@ -33,7 +34,7 @@ def run(bench: Bench) -> None:
         bench.skip("whole servers need wrk")
         return
     for name in available(bench, _SERVERS):
-        which = (NONE, rival(name), DRAINKIT, CONTROL)
+        which = (NONE, rival(name), DRAINKIT, CONTROL, LEAST)
         samples: dict[tuple[str, str], list[_Sample]] = {
             (method, contender): [] for method in _REQUESTS for contender in which
         }
@@ -72,10 +73,19 @@ def _add(bench: Bench, name: str, method: str, samples: dict[str, list[_Sample]]
     names = {"where": name, "case": f"{method} of {size} bytes" if size else method}
     rates = {c: [sample.per_second for sample in samples[c]] for c in which}
     slowest = {c: [sample.p99_ms for sample in samples[c]] for c in which}
+    cpu = {c: [sample.cpu_microseconds for sample in samples[c]] for c in which}
     for contender in which:
         bench.add(rates[contender], contender=contender, measure="requests", unit="1/s", **names)
     for contender in which:
         bench.add(slowest[contender], contender=contender, measure="p99", unit="ms", **names)
+    for contender in which:
+        bench.add(
+            cpu[contender],
+            contender=contender,
+            measure="CPU for each request",
+            unit="µs",
+            **names,
+        )
     for contender in which[1:]:
         bench.add_ratio(
             rates[contender],
@@ -102,6 +112,8 @@ def _ask(
     size: int,
 ) -> _Sample:
     host, port = server.address
+    processes = Processes(server)
+    before = processes.cpu_seconds()
     done = subprocess.run(
         [
             *(wrk, "-t", "1", "-c", str(_CONNECTIONS), "-d", "1s", "-s", str(_SCRIPT)),
@@ -113,6 +125,7 @@ def _ask(
         timeout=_TIMEOUT_SECONDS,
         check=False,
     )
+    cpu_seconds = processes.cpu_seconds() - before
     told = re.search(r"^drainkit (\d+) (\d+) (\d+) (\d+)$", done.stdout, re.MULTILINE)
     if told is None:
         raise BenchError(f"wrk failed: {done.stderr or done.stdout}")
@@ -121,4 +134,8 @@ def _ask(
         raise BenchError(
             f"{server.server.name}: {errors} errors and {requests} answers\n{done.stdout}"
         )
-    return _Sample(requests * 1e6 / microseconds, p99_microseconds / 1e3)
+    return _Sample(
+        per_second=requests * 1e6 / microseconds,
+        p99_ms=p99_microseconds / 1e3,
+        cpu_microseconds=cpu_seconds / requests * 1e6,
+    )

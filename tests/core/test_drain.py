@@ -267,6 +267,24 @@ def test_what_the_application_read_is_no_longer_remaining(make):
     assert (False, 700) == (drain.untouched, drain.remaining_bytes)
 
 
+def test_a_stream_ends_where_the_declared_length_does(make):
+    drain = make(length(1000))
+    drain.app_read_stream(999, at_end=False)
+    before = drain.finished
+    drain.app_read_stream(1, at_end=False)
+
+    assert (False, True, 0) == (before, drain.finished, drain.remaining_bytes)
+
+
+def test_a_stream_of_unknown_length_ends_where_it_says(make):
+    drain = make()
+    drain.app_read_stream(1000, at_end=False)
+    before = drain.finished
+    drain.app_read_stream(0, at_end=True)
+
+    assert (False, True, 1000) == (before, drain.finished, drain.bytes_read)
+
+
 def test_what_remains_of_a_chunked_body_is_not_known(make):
     assert make().remaining_bytes is None
 
