@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from ._capacity import Capacity, process_capacity
 from ._framing import BodyKind, Framing
+from ._heap import keep_heap
 from ._policy import DrainPolicy
 from ._report import DrainReport, Outcome
 
@@ -227,6 +228,7 @@ class Drain:
             return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
         if not self._capacity.acquire(policy.max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
+        keep_heap()
         self._placed = True
         self.under_way = True
         self._doomed = self.doomed

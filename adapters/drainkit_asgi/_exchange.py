@@ -526,14 +526,11 @@ class Exchange:
         """Discard until the drain ends, and report it. Raises no Exception."""
         drain = self.drain
         clock = _clock()
-        try:
-            while isinstance(step, Read):
-                with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
-                    step = await self._discard_within(waiting, clock)
-                if waiting.cancelled_caught:
-                    step = drain.waited(clock())
-        finally:
-            _latest.message = None
+        while isinstance(step, Read):
+            with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
+                step = await self._discard_within(waiting, clock)
+            if waiting.cancelled_caught:
+                step = drain.waited(clock())
         self._finish(step)
 
     async def _discard_within(self, waiting: anyio.CancelScope, clock: Callable[[], float]) -> Step:
@@ -541,7 +538,6 @@ class Exchange:
         drain = self.drain
         inbox = self._inbox
         is_end_untold = self._order is Order.END_FIRST
-        keeps_latest = self._server.keeps_latest
         while True:
             try:
                 if inbox.is_busy:
@@ -551,8 +547,6 @@ class Exchange:
                         # The application was waiting for a message, and got the last.
                         return drain.received(0, more=False, now=clock())
                     message = await inbox.receive()
-                    if keeps_latest:
-                        _latest.message = message
             except Exception as exc:
                 return drain.stop(Outcome.ERROR, clock(), f"{type(exc).__name__}: {exc}")
             now = clock()
@@ -675,23 +669,6 @@ class Exchange:
         if self._is_closing or self._lost_bytes:
             self._leave()
         publish(step, self._on_report, anyio.current_time())
-
-
-class _Latest:
-    """What a drain received last, kept until another message comes or the drain ends.
-
-    glibc gives what is free at the end of its heap back to the kernel, and has it made anew, page
-    by page, for the next message. Keeping the last one, as a loop in a handler does too, avoids
-    that. It is one for the whole process, however many drains wait for a client that sends no more.
-    """
-
-    __slots__ = ("message",)
-
-    def __init__(self) -> None:
-        self.message: Message | None = None
-
-
-_latest = _Latest()
 
 
 def _clock() -> Callable[[], float]:

@@ -65,8 +65,6 @@ class Server:
             the body comes. Elsewhere the first ``receive()`` might invite it.
         close: Closes the connection of a server that would go on discarding by itself, without a
             bound, after a drain has ended at one.
-        keeps_latest: Whether discarding costs less while the message before is still there; it was
-            measured.
         leave: Called as soon as a body is to be left, if possible before its response ends: what
             the server must be told so that the rest of it does no harm.
     """
@@ -77,7 +75,6 @@ class Server:
     buffers_body: bool = False
     needs_length: bool = False
     invites_eagerly: bool = False
-    keeps_latest: bool = True
     close: Callable[[Receive], None] = field(default=_nothing_to_close)
     leave: Callable[[Receive, Send], None] = field(default=_nothing_to_leave)
 
@@ -131,7 +128,6 @@ SERVERS = (
         # Measured: over HTTP/1 receive() is a spurious http.disconnect as soon as a response in
         # several messages has reached its end or its Content-Length; not so after a single one.
         order=_errors_early(Order.END_FIRST),
-        keeps_latest=False,  # of 417,792 bytes: two of them fit no processor cache
     ),
     Server(name="gunicorn", module="gunicorn.asgi.protocol", order=_everywhere(Order.HOLD_END)),
     Server(

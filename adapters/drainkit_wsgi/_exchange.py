@@ -502,23 +502,20 @@ class Exchange:
         # gevent and eventlet put a function of theirs in its place.
         has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
         turn_ends = time.monotonic() + _TURN_SECONDS
-        try:
-            while True:
-                if keep is not None and descriptor is not None and not self._is_near_end:
-                    arrived = self._arrived_bytes(descriptor)
-                    if not arrived:
-                        drain.pause(time.monotonic())
-                        return None
-                    step = step._replace(max_bytes=min(step.max_bytes, arrived))
-                next_step = self._read_once(step, deadline, keep)
-                if isinstance(next_step, DrainReport):
-                    return next_step
-                step = next_step
-                if has_greenlets and time.monotonic() > turn_ends:
-                    time.sleep(_TURN_OF_OTHERS_SECONDS)
-                    turn_ends = time.monotonic() + _TURN_SECONDS
-        finally:
-            _latest.data = b""
+        while True:
+            if keep is not None and descriptor is not None and not self._is_near_end:
+                arrived = self._arrived_bytes(descriptor)
+                if not arrived:
+                    drain.pause(time.monotonic())
+                    return None
+                step = step._replace(max_bytes=min(step.max_bytes, arrived))
+            next_step = self._read_once(step, deadline, keep)
+            if isinstance(next_step, DrainReport):
+                return next_step
+            step = next_step
+            if has_greenlets and time.monotonic() > turn_ends:
+                time.sleep(_TURN_OF_OTHERS_SECONDS)
+                turn_ends = time.monotonic() + _TURN_SECONDS
 
     def _read_once(
         self, step: Read, deadline: Deadline, keep: ReadAhead | None
@@ -530,7 +527,7 @@ class Exchange:
         started = time.monotonic()
         deadline.allow(step.wait_seconds)
         try:
-            data = _latest.data = self._stream.read(step.max_bytes)
+            data = self._stream.read(step.max_bytes)
         except Exception as exc:
             error = exc
         now = time.monotonic()
@@ -605,23 +602,6 @@ class Exchange:
         if report.outcome not in (Outcome.COMPLETE, Outcome.DECLINED):
             self.server.refuse_reuse(self._start_response, self._stream)
         publish(report, self._on_report, time.monotonic())
-
-
-class _Latest:
-    """What a drain read last, kept until another read returns or the drain ends.
-
-    glibc gives what is free at the end of its heap back to the kernel, and has it made anew, page
-    by page, for the next read. Keeping the last one, as a loop in a handler does too, avoids that.
-    It is one for the whole process, however many drains wait for a client that sends no more.
-    """
-
-    __slots__ = ("data",)
-
-    def __init__(self) -> None:
-        self.data = b""
-
-
-_latest = _Latest()
 
 
 def has_body(environ: Environ) -> bool:

@@ -52,11 +52,11 @@ _MISSED = """\
   for the application and the state of the response, each made once for a request that has one. A
   request without a body costs a test of its headers.
 - **Import:** most of it is the standard library's, which every framework imports anyway.
-- **Discarding:** with the heap kept, the loops themselves are compared; what drainkit adds to each
-  read is two looks at the clock and the bounds. Otherwise glibc decides: the same loop in a handler
-  costs several times as much in one process as in the next, as the page faults show, and so does
-  drainkit. gunicorn's own reader holds a MiB at a time and copies it, so that there is no less
-  memory to be had there.
+- **Discarding:** with the heap kept for both, drainkit's loop and the server's own are the same but
+  for two looks at the clock and the bounds. granian gives its memory back by no such rule, so there
+  is nothing to gain on it.
+- **Memory:** gunicorn's own reader holds up to a MiB and copies it, and glibc gives each thread of
+  a gthread worker a heap of its own, so that the first drain in a thread makes one grow.
 - **Whole servers:** compare with the columns of no middleware beside itself, and of the least
   middleware. Where these differ from 1 by more than drainkit does, this machine cannot tell.
   *CPU for each request* is the server's, and steadier than requests a second, which share two
@@ -119,12 +119,11 @@ is a handler that reads everything; under WSGI with the size of read that this s
 naive loop is missing here, as it discards nothing: behind the response `receive()` is
 `http.disconnect`.
 
-*Heap kept* is the same with `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` set, so that
-glibc does not give memory back to the kernel between two messages. A server allocates every
-message anew. Whether freeing one shrinks the heap, and the next then faults all its pages in
-again, depends on what happens to lie behind it in memory: compare the page faults. Two programs
-that do the same may differ much for that reason alone; with the heap kept, the code itself is
-compared.
+A server allocates every piece of a body anew. glibc gives free memory back to the kernel from
+128 KiB on, and the next piece then faults all its pages in again: compare the page faults. A
+process's first drain makes glibc keep more ([](limits.md)), which is why drainkit discards faster
+than the server's own loop in a process without it. *Heap kept* gives the loop the same, with
+`MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_`, so that the code itself is compared.
 
 Memory is the growth of the peak (`VmHWM` of all processes of the server) while 1 GiB is
 discarded. The snippet calls werkzeug's `exhaust()`, which returns what it read, and so keeps it.
