@@ -32,11 +32,11 @@ class Target:
     per_x: float = 0.0
     at_least: bool = False
 
-    def covers(self, section: str, figure: Figure) -> bool:
-        """Whether this figure is bound by it."""
+    def covers(self, section: str, figure: Figure, contender: str = DRAINKIT) -> bool:
+        """Whether this figure of a contender's is bound by it."""
         return (
             section == self.section
-            and figure.contender == DRAINKIT
+            and figure.contender == contender
             and fnmatch.fnmatchcase(figure.case, self.case)
             and fnmatch.fnmatchcase(figure.measure, self.measure)
         )
@@ -205,12 +205,17 @@ TARGETS = (
 )
 
 
-def judged(results: Results) -> Iterator[tuple[Target, Figure]]:
-    """Yield each target with each figure that it binds, in the order of the targets."""
+def judged(results: Results, contender: str = DRAINKIT) -> Iterator[tuple[Target, Figure]]:
+    """Yield each target with each figure that it binds, in the order of the targets.
+
+    Args:
+        results: The figures.
+        contender: Whose; the targets are drainkit's, and others are held to them to compare.
+    """
     for target in TARGETS:
         if target.section in results.sections:
             for figure in results.sections[target.section].figures:
-                if target.covers(target.section, figure):
+                if target.covers(target.section, figure, contender):
                     yield target, figure
 
 
