@@ -62,6 +62,15 @@ def probe(url: str, *options: str) -> tuple[int, dict[str, Any]]:
     return result.exit_code, json.loads(result.stdout)
 
 
+def probe_until_lost(url: str, *options: str) -> tuple[int, dict[str, Any]]:
+    """Probe up to three times: behind a proxy a loss is a race, and a run may be lucky."""
+    for _ in range(3):
+        status, seen = probe(url, *options)
+        if status == 1:
+            break
+    return status, seen
+
+
 def url_of(address: tuple[str, int], path: str = "/413", scheme: str = "http") -> str:
     return f"{scheme}://{address[0]}:{address[1]}{path}"
 
@@ -114,7 +123,7 @@ def test_behind_a_proxy_the_loss_is_found_and_with_drainkit_it_is_gone(
     if absent := missing(proxy):
         pytest.skip(f"needs {absent}")
     with in_front_of(fleet.get("gunicorn-sync", wrap=False).address, proxy) as address:
-        status, seen = probe(url_of(address), *LADDER)
+        status, seen = probe_until_lost(url_of(address), *LADDER)
 
     assert (1, BEHIND[proxy]) == (status, seen["verdict"]["kind"]), seen["verdict"]
     if proxy == "nginx":
