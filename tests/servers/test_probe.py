@@ -63,8 +63,8 @@ def probe(url: str, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def probe_until_lost(url: str, *options: str) -> tuple[int, dict[str, Any]]:
-    """Probe up to three times: behind a proxy a loss is a race, and a run may be lucky."""
-    for _ in range(3):
+    """Probe up to ten times: behind a proxy a loss is a race, and a run may be lucky."""
+    for _ in range(10):
         status, seen = probe(url, *options)
         if status == 1:
             break
