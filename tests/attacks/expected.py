@@ -108,6 +108,10 @@ GAPS: dict[tuple[str, str], Gap] = {
     ("granian-wsgi", "drip-trailers"): Gap(always=_HELD, why=_NO_SOCKET.why),
     ("granian-wsgi", "hidden-late"): Gap(sometimes=_OUTCOME, why=_NO_SOCKET.why),
     ("granian-wsgi", "extensions"): _TRUSTS_THE_END,
+    ("granian-wsgi", "tiny-chunks"): Gap(
+        sometimes=_HELD,
+        why="granian's read() cannot be cut off, and is up to ten times slower than the one before",
+    ),
     ("werkzeug", "pipeline-complete"): Gap(
         sometimes=_HELD, why="werkzeug itself reads on for a second request that it will not answer"
     ),
