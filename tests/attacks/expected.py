@@ -56,6 +56,9 @@ _BESIDE = frozenset({Problem.BESIDE})
 _MEMORY = frozenset({Problem.MEMORY})
 _OUTCOME = frozenset({Problem.OUTCOME})
 
+# A machine that stands still for a second looks like a bound that did not hold.
+_OF_THE_MACHINE = _HELD | _BESIDE
+
 _UNREAD = Gap(
     always=_HELD,
     why="a response that its client does not read is the server's, with drainkit or without",
@@ -165,3 +168,16 @@ def problems(row: Figures) -> frozenset[Problem]:
         Problem.BESIDE: row.beside_seconds is None or row.beside_seconds > BESIDE_SECONDS,
     }
     return frozenset(problem for problem, is_found in found.items() if is_found)
+
+
+def surprises(row: Figures) -> tuple[frozenset[Problem], frozenset[Problem]]:
+    """Return what did not hold although it should have, and what held although it does not."""
+    known = gap(row.server, row.attack)
+    found = problems(row)
+    return found - known.always - known.sometimes, known.always - found
+
+
+def may_be_the_machines(row: Figures) -> bool:
+    """Whether nothing but times was surprising, so that a second try has to tell."""
+    surprising = frozenset().union(*surprises(row))
+    return bool(surprising) and surprising <= _OF_THE_MACHINE
