@@ -240,24 +240,39 @@ class Exchange:
         if kind == "http.response.body":
             await self._send_body(message)
         elif kind == "http.response.start" and not (self._is_started or self._settled):
-            self._take_start(message)
+            if not self._take_start(message):
+                await self._send(message)
         elif kind in _LAST_MESSAGES and not message.get(_LAST_MESSAGES[kind], False):
             await self._end_with(message)
         else:
             await self._release_start()
             await self._send(message)
 
-    def _take_start(self, message: Message) -> None:
-        """Keep the start until the first of the body tells what headers it needs."""
+    def _take_start(self, message: Message) -> bool:
+        """Keep the start until the first of the body tells what headers it needs.
+
+        Returns:
+            False when it is not what the specification asks for: the server is to say so.
+        """
         if self._start is not None:
             raise RuntimeError("http.response.start was sent twice")
-        headers = list(message.get("headers", ()))  # any iterable, by the specification
+        status: Any = message.get("status")
+        try:
+            headers = list(message.get("headers", ()))  # any iterable, by the specification
+            lengths = [
+                int(value)
+                for name, value in headers
+                if name.lower() == b"content-length" and value.isdigit()
+            ]
+        except (AttributeError, TypeError, ValueError):
+            return False
+        if not isinstance(status, int):
+            return False
         self._start = {**message, "headers": headers}
-        self.drain.status = message.get("status")
+        self.drain.status = status
         self._trailers = bool(message.get("trailers", False))
-        for name, value in headers:
-            if name.lower() == b"content-length" and value.isdigit():
-                self._response_length = int(value)
+        self._response_length = lengths[-1] if lengths else None
+        return True
 
     async def _send_body(self, message: Message) -> None:
         is_last = not message.get("more_body", False)

@@ -210,15 +210,25 @@ class Exchange:
 
     def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
         drain = self.drain
+        try:
+            code = _STATUS_CODES.get(status[:3])
+        except TypeError:
+            code = None  # no string: the server is to say so
         if drain.finished and self._held is None:
             # Nothing is left to do, and nobody will ask how long the response is.
-            drain.status = _STATUS_CODES.get(status[:3])
+            drain.status = code
             return self._started(status, headers, exc_info)
         if self._held is not None and exc_info is None:
             # A second call without exc_info is an error, and the server says which.
             self.release_start()
-        drain.status = _STATUS_CODES.get(status[:3])
-        self._response_length = _content_length(headers)
+        drain.status = code
+        try:
+            self._response_length = _content_length(headers)
+        except (AttributeError, TypeError, ValueError):
+            # Not what PEP 3333 asks for: the server is to say so.
+            self._held = None
+            self._write = self._started(status, headers, exc_info)
+            return self.write
         if self._response_length is not None or self.body_read or self._write is not None:
             self._held = None
             self._write = self._started(status, headers, exc_info)

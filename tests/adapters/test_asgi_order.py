@@ -1,6 +1,8 @@
 """Rules 1 to 4 and 8 of the design's section 6: what is sent when, on each server."""
 
+import traceback
 import types
+from pathlib import Path
 
 import anyio
 import pytest
@@ -369,6 +371,29 @@ async def test_a_message_that_does_not_fit_reaches_the_server_which_says_so():
     got = await serve(sending(start(200), {"type": "http.response.nonsense"}, body(b"x")))
 
     assert "http.response.nonsense" in [message["type"] for message in got.messages]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "200"},
+        {"headers": None},
+        {"headers": [b"x"]},
+        {"headers": [(1, b"x")]},
+        {"headers": [(b"content-length", 1)]},
+        {"headers": [(b"content-length", b"1" * 5000)]},
+    ],
+)
+async def test_a_start_that_is_no_such_thing_reaches_the_server_which_says_so(fields):
+    """An error that is raised inside drainkit would send people the wrong way."""
+    begin = {**start(200), **fields}
+    got = await serve(sending(begin, body(b"x")))
+
+    assert begin == got.messages[0]
+    if got.raised is not None:
+        raised_in = traceback.extract_tb(got.raised.__traceback__)[-1].filename
+        assert Path(raised_in).name == "asgi_server.py"
+    assert got.report.outcome is Outcome.COMPLETE
 
 
 async def test_a_second_start_is_an_error():

@@ -361,3 +361,38 @@ def test_the_report_says_whose_request_it_was_and_no_query():
         report.declared_bytes,
         report.bytes_discarded,
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (200, [("X-A", "b")]),
+        ("200 OK", [(1, "b")]),
+        ("200 OK", [("X-A",)]),
+        ("200 OK", [("Content-Length", 1)]),
+        ("200 OK", [("Content-Length", "1" * 5000)]),
+        ("200 OK", None),
+    ],
+)
+@pytest.mark.parametrize("read", [True, False])
+def test_a_start_that_is_no_such_thing_reaches_the_server_which_says_so(status, headers, read):
+    """An error that is raised inside drainkit would send people the wrong way."""
+    given = []
+    reports = []
+
+    def refuse(*arguments):
+        given.append(arguments)
+        raise AssertionError("so the server says")
+
+    def app(environ, start_response):
+        if read:
+            environ["wsgi.input"].read()
+        start_response(status, headers)
+        return [b"x"]
+
+    environ, _ = make_environ(b"x" * 1000, [], server="gunicorn")
+    with pytest.raises(AssertionError, match="so the server says"):
+        DrainMiddleware(app, on_report=reports.append)(environ, refuse)
+
+    assert [(status, headers)] == given
+    assert ([] if read else [Outcome.COMPLETE]) == [report.outcome for report in reports]
