@@ -70,6 +70,9 @@ _LEFT_TO_THE_SERVER = frozenset(
     {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
 
+# The body was read to its end, or not at all, so that nothing is missing to who reads it now.
+_NOTHING_MISSING = _LEFT_TO_THE_SERVER | {Outcome.AT_CAPACITY}
+
 # Where threads are greenlets, nobody else runs while the client sends faster than it is read.
 _TURN_SECONDS = 0.01
 _TURN_OF_OTHERS_SECONDS = 0.001
@@ -413,6 +416,9 @@ class Exchange:
             self._input.read_ahead(self._ahead)
         self._run(keep=None)
         self._ahead.lost_bytes = drain.bytes_discarded
+        # A read that failed does not fail twice: who reads in close() would see the body's end.
+        report: DrainReport | None = drain.report
+        self._ahead.is_cut = report is not None and report.outcome not in _NOTHING_MISSING
         self._shut_if_left()
 
     def abandon(self, reason: BaseException) -> None:
@@ -443,6 +449,8 @@ class Exchange:
         policy = self._control.policy
         if policy is None or self._chunks is not None:
             return  # what is read away could not be given to the application
+        if self._awaits_invitation:
+            return  # nothing comes, and the application may still invite it
         if self._ahead is None:
             self._ahead = ReadAhead(policy.late_read_bytes)
             self._input.read_ahead(self._ahead)
@@ -474,13 +482,18 @@ class Exchange:
             return None  # the engine says so
         if self._is_unframed and self._chunks is None:
             return drain.stop(Outcome.UNFRAMED, now, "the server does not end chunked bodies")
-        if (
-            drain.framing.expects_continue
-            and drain.untouched
-            and self.server.invitation is Invitation.ON_READ
-        ):
+        if self._awaits_invitation:
             return drain.stop(Outcome.EXPECT_PENDING, now)
         return None
+
+    @property
+    def _awaits_invitation(self) -> bool:
+        """Whether the first read would invite a client to send that waits for it."""
+        return (
+            self.drain.framing.expects_continue
+            and self.drain.untouched
+            and self.server.invitation is Invitation.ON_READ
+        )
 
     def _read_away(self, step: Read, keep: ReadAhead | None) -> DrainReport | None:
         """Read until the drain ends; return None if it only pauses for the application."""

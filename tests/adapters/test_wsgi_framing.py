@@ -155,6 +155,27 @@ def test_where_a_read_might_invite_the_body_it_is_not_read(make, size, server):
     assert "read" not in got.events
 
 
+@pytest.mark.parametrize("status", ["200 OK", "413 Content Too Large"])
+@pytest.mark.parametrize("size", [2, 100_000], ids=["small", "big"])
+@pytest.mark.parametrize("server", ["unknown", "granian"])
+def test_an_application_that_reads_late_invites_the_body_and_has_it(server, size, status):
+    """It was not to be read ahead, but that does not say that nobody will read it."""
+
+    def app(environ, start_response):
+        start_response(status, [])
+        return items(environ["wsgi.input"])
+
+    def items(stream):
+        yield b"r" * size
+        yield b"r"
+        yield stream.read()
+
+    got = serve(app, server=server, **EXPECT)
+
+    assert (None, b"r" * (size + 1) + b"x" * 1000) == (got.raised, got.body)
+    assert [] == got.reports
+
+
 @pytest.mark.parametrize("server", ["gunicorn", "cheroot", "werkzeug"])
 def test_where_the_invitation_has_gone_out_the_body_comes_like_any_other(server):
     got = serve(NO, server=server, **EXPECT)

@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from hypothesis import event, given, target
+from hypothesis import event, example, given, target
 from hypothesis import strategies as st
 
 from drainkit import DrainPolicy, Outcome, process_capacity
@@ -246,6 +246,27 @@ def served(program, upload, server, connected, *, policy=None, wrap=True):
     return got, application.told
 
 
+@example(
+    program=Program(["start"], "generator", [("read", ())], False, "well", "413 No"),
+    upload=([b"0\n"], {"length": 2}),
+    server="cheroot",
+    connected=None,
+    policy=DrainPolicy(),
+)
+@example(
+    program=Program(["start"], "generator", [("read", ())], False, "well", "413 No"),
+    upload=([b"0\n"], {"length": 2, "HTTP_EXPECT": "100-continue"}),
+    server="granian",
+    connected=None,
+    policy=DrainPolicy(),
+)
+@example(
+    program=Program(["start"], "iterator", [], False, "reads", "200 OK"),
+    upload=([Disconnect()], {"length": 2}),
+    server="cheroot",
+    connected=None,
+    policy=DrainPolicy(),
+)
 @given(
     program=programs(),
     upload=uploads(),
@@ -302,7 +323,8 @@ def test_an_application_behind_drainkit_is_served_as_without(
         # body there may be one.
         was_left = not drain.finished or drain.bytes_discarded > 0
         if got.reports and not was_left:
-            assert drain.framing.length is None  # its end had to be looked for
+            # Its end had to be looked for, or it was read ahead for who then took it.
+            assert drain.framing.length is None or got.reports[0].bytes_discarded > 0
         else:
             assert was_left == bool(got.reports) or is_interrupted
     assert len(got.reports) <= 1
