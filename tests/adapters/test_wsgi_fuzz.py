@@ -180,6 +180,10 @@ def programs(draw):
     )
 
 
+def _size(script):
+    return sum(len(step) for step in script if isinstance(step, bytes))
+
+
 @st.composite
 def uploads(draw):
     """A body, how it arrives, and how it is framed."""
@@ -195,6 +199,8 @@ def uploads(draw):
         script[draw(st.integers(0, len(script))) :] = [Disconnect()]
     if draw(st.booleans()):
         fields["length"] = len(body) + (5 if ends == "short" else 0)
+        if isinstance(script[-1], Disconnect) and _size(script) == len(body):
+            del script[-1]  # no server looks there
     else:
         fields["length"] = None
         fields["HTTP_TRANSFER_ENCODING"] = "chunked"
@@ -323,8 +329,8 @@ def test_an_application_behind_drainkit_is_served_as_without(
         # body there may be one.
         was_left = not drain.finished or drain.bytes_discarded > 0
         if got.reports and not was_left:
-            # Its end had to be looked for, or it was read ahead for who then took it.
-            assert drain.framing.length is None or got.reports[0].bytes_discarded > 0
+            # Its end had to be looked for, or the application took the rest behind the report.
+            assert drain.framing.length is None or got.reports[0].bytes_read < drain.bytes_read
         else:
             assert was_left == bool(got.reports) or is_interrupted
     assert len(got.reports) <= 1
