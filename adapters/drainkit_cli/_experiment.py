@@ -160,18 +160,20 @@ class _Handler(WSGIRequestHandler):
 @contextlib.contextmanager
 def _serving(application: WSGIApplication) -> Iterator[tuple[str, int]]:
     """Serve on a free port until the block ends; then the request, thread and socket have ended."""
-    with _Server((LOOPBACK, 0), _Handler) as server:
-        server.set_app(application)
-        thread = threading.Thread(
-            # Daemonic for the sake of an impatient second Ctrl-C.
-            target=server.serve_forever,
-            args=(_POLL_SECONDS,),
-            name="drainkit demo",
-            daemon=True,
-        )
+    server = _Server((LOOPBACK, 0), _Handler)
+    server.set_app(application)
+
+    def serve() -> None:
+        # Closed here: a Ctrl-C may come before anybody could wait for this thread.
+        with server:
+            server.serve_forever(_POLL_SECONDS)
+
+    # Daemonic for the sake of an impatient second Ctrl-C.
+    thread = threading.Thread(target=serve, name="drainkit demo", daemon=True)
+    try:
         thread.start()
-        try:
-            yield (LOOPBACK, server.server_port)
-        finally:
+        yield (LOOPBACK, server.server_port)
+    finally:
+        if thread.is_alive():
             server.shutdown()
             thread.join()

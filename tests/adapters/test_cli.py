@@ -232,6 +232,24 @@ def test_ctrl_c_ends_it_without_a_traceback():
     assert "\nInterrupted; the server has been stopped.\n" == errors
 
 
+def test_ctrl_c_while_the_server_starts_ends_it_without_a_traceback(monkeypatch):
+    start, started, failed = threading.Thread.start, [], []
+
+    def interrupted(thread):
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    with pytest.raises(KeyboardInterrupt):
+        _experiment.upload(1024, _experiment.answering_early, drained=True)
+    (thread,) = started
+    thread.join(LIMIT_SECONDS)
+
+    assert (False, []) == (thread.is_alive(), failed)
+
+
 def on_terminal(*arguments: str, columns: int = 80, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that was written."""
     ours, theirs = pty.openpty()
