@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 
 import nox
-from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.5.1"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -51,21 +50,6 @@ def run_pytest(session: nox.Session, *paths: str, **env: str) -> None:
     """Run pytest in Python's development mode, unless *env* says otherwise."""
     env = {"PYTHONDEVMODE": "1", **env}
     session.run("python", "-m", "pytest", *(session.posargs or paths), env=env)
-
-
-def run_pytest_on_servers(session: nox.Session, *paths: str) -> None:
-    """Run tests of real servers, and what failed once more, alone.
-
-    Some workers share few processors here, and a machine that stands still for a second looks like
-    a bound that did not hold. What fails twice fails the session; what failed once stands above.
-    """
-    env = {"PYTHONDEVMODE": "1"}
-    command = ("python", "-m", "pytest", *(session.posargs or paths))
-    try:
-        session.run(*command, env=env)
-    except CommandFailed:
-        again = ("--last-failed", "--last-failed-no-failures=none", "-n", "0", "-v")
-        session.run(*command, *again, env=env)
 
 
 # One worker a processor: a test process has one thread that works.
@@ -142,7 +126,7 @@ def servers(session: nox.Session) -> None:
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
     # A file at a time, so that each server is started once; most of the time is waiting.
     paths = ["tests/servers", "tests/clients", "tests/matrix"]
-    run_pytest_on_servers(session, *paths, "-n", "4", "--dist", "loadfile")
+    run_pytest(session, *paths, "-n", "4", "--dist", "loadfile")
 
 
 @nox.session(default=False)
@@ -157,7 +141,7 @@ def load(session: nox.Session) -> None:
 def attacks(session: nox.Session) -> None:
     """Attack real servers, and check that the bounds hold (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
-    run_pytest_on_servers(session, "tests/attacks", "-n", "2", "--dist", "loadfile")
+    run_pytest(session, "tests/attacks", "-n", "2", "--dist", "loadfile")
 
 
 @nox.session

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from drainkit_cli import main
 from tests.servers import harness
+from tests.servers.cases import TRIES_WITHOUT
 from tests.servers.conftest import Fleet
 from tests.servers.harness import running
 from tests.servers.proxies import certificate, in_front_of, missing
@@ -63,8 +64,8 @@ def probe(url: str, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def probe_until_lost(url: str, *options: str) -> tuple[int, dict[str, Any]]:
-    """Probe up to ten times: behind a proxy a loss is a race, and a run may be lucky."""
-    for _ in range(10):
+    """Probe again while nothing is lost: behind a proxy that is a race, and a run may be lucky."""
+    for _ in range(TRIES_WITHOUT):
         status, seen = probe(url, *options)
         if status == 1:
             break
