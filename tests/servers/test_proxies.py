@@ -20,6 +20,10 @@ TRIES_HERE = 3
 # uvicorn reads an upload away by itself while a connection is to be kept, as these proxies want it.
 LOSES_NOTHING = {("uvicorn-h11", "haproxy"), ("uvicorn-h11", "apache")}
 
+# Nor does it behind this one, save on a busy machine: 0 of 600 tries on a quiet one, and 5 of 600,
+# all of chunked uploads, beside three processes that take what they get. Neither can be asserted.
+LOSES_SELDOM = {("uvicorn-h11", "caddy")}
+
 # Go's transport may close a connection whose upload has just ended under a long answer, whoever
 # read the upload: about three in a hundred tries.
 LOST_AT_TIMES = {("caddy", "page")}
@@ -37,7 +41,7 @@ def test_the_applications_answer_is_lost_without_drainkit_and_arrives_with_it(
             judge(CASES[name], address, tries=1, timeout_seconds=TIMEOUT_WITHOUT_SECONDS)
             .tries[0]
             .problem
-            for _ in range(1 if (server, proxy) in LOSES_NOTHING else TRIES_WITHOUT)
+            for _ in range(1 if (server, proxy) in LOSES_NOTHING | LOSES_SELDOM else TRIES_WITHOUT)
             for name in NAMES
         )
         lost = any(problems)
@@ -54,5 +58,6 @@ def test_the_applications_answer_is_lost_without_drainkit_and_arrives_with_it(
             )
         }
 
-    assert lost == ((server, proxy) not in LOSES_NOTHING)
+    if (server, proxy) not in LOSES_SELDOM:
+        assert lost == ((server, proxy) not in LOSES_NOTHING)
     assert {} == left, drained.log()
