@@ -170,6 +170,31 @@ def test_behind_a_bound_the_answer_is_whole_and_everything_else_goes_on(
 
 
 @pytest.mark.parametrize("server", SERVERS_HERE)
+def test_an_answer_that_breaks_off_is_no_complete_one_and_everything_else_goes_on(
+    certificate: tuple[Path, Path], server: str
+) -> None:
+    """The stream is reset as RFC 9114 section 4.1 wants it of an incomplete response."""
+    broken = dataclasses.replace(over_quic(server, certificate), app="served_starlette")
+    with (
+        running(broken, wrap=True, policy={"max_bytes": 0}) as drained,
+        Http3Connection(drained.address) as connection,
+    ):
+        stream = connection.request("/broken", UPLOAD_BYTES)
+        connection.run(lambda: stream.is_over, timeout_seconds=UPLOAD_SECONDS)
+        beside = connection.request("/ready", method="GET")
+        connection.run(lambda: beside.is_over, timeout_seconds=5.0)
+
+        assert not stream.is_complete, connection.trace
+        assert (ErrorCode.H3_INTERNAL_ERROR, ErrorCode.H3_NO_ERROR) == (
+            stream.reset,
+            stream.stopped,
+        )
+        assert (200, True) == (beside.status, beside.is_complete)
+        assert connection.closed is None
+        assert drained.alive()
+
+
+@pytest.mark.parametrize("server", SERVERS_HERE)
 def test_the_servers_own_500_is_malformed_without_an_upload_too(
     certificate: tuple[Path, Path], server: str
 ) -> None:
