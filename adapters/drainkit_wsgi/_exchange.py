@@ -70,9 +70,6 @@ _LEFT_TO_THE_SERVER = frozenset(
     {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
 
-# The body was read to its end, or not at all, so that nothing is missing to who reads it now.
-_NOTHING_MISSING = _LEFT_TO_THE_SERVER | {Outcome.AT_CAPACITY}
-
 # Where threads are greenlets, nobody else runs while the client sends faster than it is read.
 _TURN_SECONDS = 0.01
 _TURN_OF_OTHERS_SECONDS = 0.001
@@ -414,11 +411,13 @@ class Exchange:
         else:
             self._ahead = ReadAhead(0)
             self._input.read_ahead(self._ahead)
-        self._run(keep=None)
+        was_begun = self._run(keep=None)
         self._ahead.lost_bytes = drain.bytes_discarded
         # A read that failed does not fail twice: who reads in close() would see the body's end.
         report: DrainReport | None = drain.report
-        self._ahead.is_cut = report is not None and report.outcome not in _NOTHING_MISSING
+        self._ahead.is_cut = (
+            was_begun and report is not None and report.outcome is not Outcome.COMPLETE
+        )
         self._shut_if_left()
 
     def abandon(self, reason: BaseException) -> None:
@@ -456,7 +455,8 @@ class Exchange:
             self._input.read_ahead(self._ahead)
         self._run(keep=self._ahead)
 
-    def _run(self, *, keep: ReadAhead | None) -> None:
+    def _run(self, *, keep: ReadAhead | None) -> bool:
+        """Drain, unless that is refused at once; tell whether it was begun."""
         drain = self.drain
         drain.policy = self._control.policy
         step = self._refusal() or drain.begin(
@@ -464,7 +464,7 @@ class Exchange:
         )
         if isinstance(step, DrainReport):
             self._finish(step)
-            return
+            return False
         try:
             report = self._read_away(step, keep)
         except BaseException as exc:
@@ -473,6 +473,7 @@ class Exchange:
             raise
         if report is not None:
             self._finish(report)
+        return True
 
     def _refusal(self) -> DrainReport | None:
         """Report at once where this body must not be read at all."""

@@ -291,6 +291,13 @@ def served(program, upload, server, connected, *, policy=None, wrap=True):
     policy=DrainPolicy(),
 )
 @example(
+    program=Program(["start", 100_000, ("read", ())], "list", [], True, "well", "200 OK"),
+    upload=([Disconnect()], {"length": 2, "HTTP_EXPECT": "100-continue"}),
+    server="wsgiref",
+    connected=None,
+    policy=DrainPolicy(),
+)
+@example(
     program=Program(["start"], "iterator", [], False, "reads", "200 OK"),
     upload=([Disconnect()], {"length": 2}),
     server="cheroot",
