@@ -115,9 +115,9 @@ class CountingInput:
             )
         if ahead.is_cut:
             raise LateReadError(
-                f"the rest of this request's body did not come while drainkit read it ahead of the "
-                f"response: {len(ahead.kept)} bytes are left to be read; read the body before "
-                f"responding, or raise DrainPolicy.idle_seconds and max_seconds"
+                f"the rest of this request's body did not come while drainkit read it, because the "
+                f"response had begun: {len(ahead.kept)} bytes are left to be read; read the body "
+                f"before responding, or raise DrainPolicy.idle_seconds and max_seconds"
             )
         if drain.finished:
             return _take(drain, ahead, nbytes)

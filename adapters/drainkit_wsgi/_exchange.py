@@ -411,13 +411,9 @@ class Exchange:
         else:
             self._ahead = ReadAhead(0)
             self._input.read_ahead(self._ahead)
-        was_begun = self._run(keep=None)
-        self._ahead.lost_bytes = drain.bytes_discarded
         # A read that failed does not fail twice: who reads in close() would see the body's end.
-        report: DrainReport | None = drain.report
-        self._ahead.is_cut = (
-            was_begun and report is not None and report.outcome is not Outcome.COMPLETE
-        )
+        self._ahead.is_cut = self._run(keep=None)
+        self._ahead.lost_bytes = drain.bytes_discarded
         self._shut_if_left()
 
     def abandon(self, reason: BaseException) -> None:
@@ -456,7 +452,7 @@ class Exchange:
         self._run(keep=self._ahead)
 
     def _run(self, *, keep: ReadAhead | None) -> bool:
-        """Drain, unless that is refused at once; tell whether it was begun."""
+        """Drain, unless that is refused at once; tell whether it was begun and did not complete."""
         drain = self.drain
         drain.policy = self._control.policy
         step = self._refusal() or drain.begin(
@@ -471,9 +467,10 @@ class Exchange:
             # The process or its worker ends, or gevent gave the request up.
             self._finish(drain.stop(Outcome.ERROR, time.monotonic(), type(exc).__name__))
             raise
-        if report is not None:
-            self._finish(report)
-        return True
+        if report is None:
+            return False
+        self._finish(report)
+        return report.outcome is not Outcome.COMPLETE
 
     def _refusal(self) -> DrainReport | None:
         """Report at once where this body must not be read at all."""
