@@ -175,6 +175,11 @@ def test_an_answer_that_breaks_off_is_no_complete_one_and_everything_else_goes_o
 ) -> None:
     """The stream is reset as RFC 9114 section 4.1 wants it of an incomplete response."""
     broken = dataclasses.replace(over_quic(server, certificate), app="served_starlette")
+    with running(broken, wrap=False) as bare, Http3Connection(bare.address) as connection:
+        stream = connection.request("/broken", UPLOAD_BYTES)
+        connection.run(lambda: stream.is_over, timeout_seconds=STILL_SECONDS)
+
+        assert (False, None) == (stream.is_over, stream.reset), connection.trace
     with (
         running(broken, wrap=True, policy={"max_bytes": 0}) as drained,
         Http3Connection(drained.address) as connection,

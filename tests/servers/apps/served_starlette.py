@@ -6,12 +6,7 @@ import served_parts as parts
 from served_places import drained, options
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import (
-    PlainTextResponse,
-    RedirectResponse,
-    Response,
-    StreamingResponse,
-)
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 
