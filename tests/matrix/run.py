@@ -194,21 +194,28 @@ class Run:
 
     def measure(self) -> list[tuple[Unit, dict[str, Any]]]:
         """Return what came of each unit, in the order in which they were done."""
+        ended = threading.Semaphore(0)
+
+        def run() -> None:
+            try:
+                self._lane()
+            finally:
+                ended.release()
+
         lanes = [
-            threading.Thread(target=self._lane, name=f"lane {number}")
-            for number in range(self._at_once)
+            threading.Thread(target=run, name=f"lane {number}") for number in range(self._at_once)
         ]
         try:
             for lane in lanes:
                 lane.start()
-            for lane in lanes:
-                while lane.is_alive():
-                    lane.join(_POLL_SECONDS)
+            # Until Python 3.13 a join() that Ctrl-C interrupts takes its thread for ended.
+            for _ in lanes:
+                ended.acquire()
         except BaseException:
             # Ctrl-C: what hangs in a client comes back once that is killed, and the servers stop.
-            self._say("stopping the clients and the servers")
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
+            self._say("stopping the clients and the servers")
             self._stopped.set()
             for lane in lanes:
                 if lane.ident is not None:

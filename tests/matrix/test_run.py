@@ -1,5 +1,6 @@
 """A run tells what fails in its cell, never hangs, and leaves nothing behind, also after Ctrl-C."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -17,7 +18,7 @@ import pytest
 
 from tests.clients.clients import CLIENTS
 from tests.matrix import plan, run
-from tests.matrix.deployments import DEPLOYMENTS
+from tests.matrix.deployments import DEPLOYMENTS, Deployment
 from tests.servers import harness
 
 pytestmark = pytest.mark.server
@@ -196,6 +197,39 @@ def test_nothing_is_left_behind_when_a_run_is_interrupted(
     # What was killed is gone as soon as the kernel has seen to it. A process holds its ports.
     wait_until(lambda: not processes_with(mark), "processes are left")
     assert [] == [path.name for path in temporary.iterdir()]
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM be what they were after a run that has ignored them."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_run_that_is_interrupted_ends_after_the_last_server_has_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stopped = []
+
+    @contextlib.contextmanager
+    def started(self: Deployment, *, wrap: bool) -> Iterator[None]:
+        yield
+        time.sleep(0.5)  # a server that takes its time
+        stopped.append(self.name)
+
+    def say(words: str) -> None:
+        if words.endswith(": started"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Deployment, "started", started)
+    with pytest.raises(KeyboardInterrupt):
+        run.Run([run.Unit(DEPLOYMENTS["wsgiref"], True, [])], say=say, at_once=1).measure()
+
+    assert ["wsgiref"] == stopped
 
 
 def test_a_run_writes_json_page_and_picture_and_leaves_no_process(tmp_path: Path) -> None:
