@@ -418,21 +418,32 @@ class Exchange:
             is_last: Whether the response ends with this message.
         """
         error: Exception | None = None
+        # Not the task group's: what a task that it cancels has held waits for the garbage collector
+        # (anyio 4, _asyncio.py, task_done), and granian may not reset a stream before.
+        scope = anyio.CancelScope()
+
+        async def receive() -> None:
+            with scope:
+                await receiving()
+
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(receiving)
+            tasks.start_soon(receive)
             try:
                 await (self._send_last(message) if is_last else self._send(message))
             except Exception as exc:
                 # Not through the task group, which would wrap it.
                 error = exc
             if error is not None or not to_its_end:
-                tasks.cancel_scope.cancel()
+                scope.cancel()
         if error is not None:
             if self.drain.under_way:
                 self._finish(
                     self.drain.stop(Outcome.DISCONNECTED, anyio.current_time(), str(error))
                 )
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # or its traceback and this frame would hold each other
 
     # --- the response's headers ----------------------------------------------------------------
 

@@ -1,5 +1,8 @@
 """Rules 5, 7 and 9 of the design's section 6: bounds, headers, errors, and what is left behind."""
 
+import gc
+from types import MethodType
+
 import anyio
 import pytest
 
@@ -719,3 +722,51 @@ async def test_a_fully_received_body_is_not_reported():
         await NO(scope, receive, send)
 
     assert [] == (await serve(app)).reports
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("app", "script"),
+    [
+        pytest.param(NO, [b"a", b"b"], id="complete"),
+        pytest.param(NO, [b"a", Silence(100), b"b"], id="idle"),
+        pytest.param(NO, [b"a" * 600, b"b" * 600], id="byte limit"),
+        pytest.param(NO, [b"a", Disconnect()], id="disconnected"),
+        pytest.param(answering(BIG, BIG), [b"a", Silence(1), b"b"], id="read ahead"),
+        pytest.param(answering(BIG, BIG), [b"a", Silence(100), b"b"], id="silent in read-ahead"),
+        pytest.param(sending(start(), body(BIG, True), body()), [b"a" * 600] * 2, id="streamed"),
+    ],
+)
+@pytest.mark.parametrize("row", ROWS)
+async def test_what_a_request_held_is_freed_with_it(row, app, script):
+    """It does not wait for the garbage collector: granian may not reset a stream before."""
+    policy = DrainPolicy(max_bytes=1000)
+    gc.disable()
+    try:
+        got = await serve(app, script, policy=policy, send_seconds=2.0, **on(row))
+        held = [one for one in gc.get_referrers(got.connection) if isinstance(one, MethodType)]
+    finally:
+        gc.enable()
+
+    assert [] == held
+
+
+@pytest.mark.parametrize("fails_at", [None, 0, 1])
+@pytest.mark.parametrize(
+    "app",
+    [NO, answering(BIG, BIG), raising(RefusedError)],
+    ids=["one message", "big and streamed", "raising"],
+)
+@pytest.mark.parametrize("row", ROWS)
+async def test_what_a_request_held_is_freed_with_its_error(row, app, fails_at):
+    gc.disable()
+    try:
+        got = await serve(app, fails_at=fails_at, **on(row))
+        got.raised = None
+        held = [one for one in gc.get_referrers(got.connection) if isinstance(one, MethodType)]
+    finally:
+        gc.enable()
+
+    assert [] == held
