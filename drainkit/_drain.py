@@ -24,14 +24,16 @@ _LARGEST_READ_BYTES = 65_536
 
 # A blocking read of n bytes returns when n bytes came, so a read that is too large for a slow
 # client looks like silence. Reads begin with what the slowest tolerated client sends before it
-# counts as idle, and grow while they return quickly.
+# counts as idle, and grow while they return quickly. What has waited in a buffer returns quickly,
+# too, whatever the client: so they only double, to what comes in a long read's time on average
+# since the request began, and shrink faster.
 _SMALLEST_READ_BYTES = 512
-_READ_GROWTH = 4
+_READ_GROWTH = 2
+_READ_SHRINKAGE = 4
 
 # Three subtractions of times make at most so many rounding errors.
 _TICKS = 4
-_QUICK_READ = 1 / 8  # of idle_seconds
-_LONG_READ = 1 / 4  # of idle_seconds
+_LONG_READ = 1 / 4  # of idle_seconds; one of half of that or less is quick
 
 
 class Read(NamedTuple):
@@ -94,6 +96,7 @@ class Drain:
         "_last_progress",
         "_last_read",
         "_placed",
+        "_since",
         "_started",
         "bytes_discarded",
         "bytes_read",
@@ -203,11 +206,19 @@ class Drain:
         self.bytes_discarded -= nbytes
         self.bytes_read += nbytes
 
-    def begin(self, now: float, *, largest_read_bytes: int = _LARGEST_READ_BYTES) -> Step:
+    def begin(
+        self,
+        now: float,
+        *,
+        since: float | None = None,
+        largest_read_bytes: int = _LARGEST_READ_BYTES,
+    ) -> Step:
         """Begin, or go on after `pause`: the body is to be read away now.
 
         Args:
             now: The time in seconds.
+            since: When the request began, for adapters whose reads block: some of the body has
+                come since then, and does not tell how fast the rest will. ``None`` is *now*.
             largest_read_bytes: The most that one read is to ask for.
 
         Returns:
@@ -233,6 +244,7 @@ class Drain:
         self.under_way = True
         self._doomed = self.doomed
         self._last_progress = self._last_read = now
+        self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
         self._bite = min(
             largest_read_bytes,
@@ -256,7 +268,7 @@ class Drain:
             self.finished = True
             return self._end(Outcome.COMPLETE, now)
         if nbytes:
-            self._adapt_bite(now - self._last_read)
+            self._adapt_bite(now)
             self._last_progress = now
         self._last_read = now
         return self._next(now)
@@ -360,12 +372,18 @@ class Drain:
         earned_seconds = self._arrived_bytes / rate
         return whole_left, idle_left, max(grace_seconds, earned_seconds) - elapsed
 
-    def _adapt_bite(self, took_seconds: float) -> None:
-        idle_seconds = self._bounds.idle_seconds
-        if took_seconds <= idle_seconds * _QUICK_READ:
-            self._bite = min(self._largest_read_bytes, self._bite * _READ_GROWTH)
-        elif took_seconds > idle_seconds * _LONG_READ:
-            self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_GROWTH)
+    def _adapt_bite(self, now: float) -> None:
+        took_seconds = now - self._last_read
+        long_seconds = self._bounds.idle_seconds * _LONG_READ
+        if took_seconds > long_seconds:
+            self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_SHRINKAGE)
+        elif took_seconds <= long_seconds / 2 and self._bite < self._largest_read_bytes:
+            larger = min(self._largest_read_bytes, self._bite * _READ_GROWTH)
+            elapsed = now - self._since
+            arrived_bytes = self.bytes_read + self.bytes_discarded
+            if larger * elapsed > arrived_bytes * long_seconds:
+                larger = max(self._bite, int(arrived_bytes * long_seconds / elapsed))
+            self._bite = larger
 
     def _give_back(self) -> None:
         if self._placed:

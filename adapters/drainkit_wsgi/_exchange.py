@@ -99,6 +99,7 @@ class Exchange:
         "_on_report",
         "_passed_bytes",
         "_response_length",
+        "_since",
         "_start_response",
         "_stream",
         "_write",
@@ -114,6 +115,7 @@ class Exchange:
         server: Server | None = None,
     ) -> None:
         """Begin with a request that `open` found to have a body, and its server if it knows it."""
+        self._since = time.monotonic()
         self.server = server = server or server_of(environ)
         protocol: str = environ.get("SERVER_PROTOCOL", "")
         encoding = expect = None
@@ -456,7 +458,9 @@ class Exchange:
         drain = self.drain
         drain.policy = self._control.policy
         step = self._refusal() or drain.begin(
-            time.monotonic(), largest_read_bytes=self.server.largest_read_bytes
+            time.monotonic(),
+            since=self._since,
+            largest_read_bytes=self.server.largest_read_bytes,
         )
         if isinstance(step, DrainReport):
             self._finish(step)

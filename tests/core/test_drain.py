@@ -539,24 +539,63 @@ def test_the_first_read_is_within_the_bounds_of_every_read(make, rate, expected)
 def test_reads_grow_while_they_return_quickly(make):
     drain = make(**without_rate(max_bytes=None, idle_seconds=8))
     sizes = [drain.begin(0.0).max_bytes]
-    sizes += [drain.received(sizes[0], True, float(n)).max_bytes for n in range(1, 6)]
+    for n in range(1, 9):
+        sizes.append(drain.received(sizes[-1], True, n / 1000).max_bytes)
 
-    assert [512, 2048, 8192, 32768, 65536, 65536] == sizes
-    drain.stop(Outcome.ERROR, 5.0)
+    assert [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 65536] == sizes
+    drain.stop(Outcome.ERROR, 8.0)
+
+
+@pytest.mark.parametrize(
+    ("ahead_seconds", "is_told"),
+    [
+        *((seconds, True) for seconds in (0.0, 0.1, 0.2, 0.4, 1.0, 30.0)),
+        # The request has waited for the server: when it began is not known.
+        *((seconds, False) for seconds in (0.1, 0.2)),
+    ],
+)
+@pytest.mark.parametrize("rate", [5_000, 20_000, 300_000])
+def test_what_waited_for_the_drain_does_not_make_its_reads_long(make, rate, ahead_seconds, is_told):
+    """Each blocks until all of it has come: a piece every 0.1 s, some before the drain begins."""
+    piece_bytes = rate // 10
+    size = int(rate * (ahead_seconds + 3))
+    drain = make(length(size), **without_rate(max_bytes=None, idle_seconds=0.5))
+    now, taken_bytes, longest_seconds = 0.0, 0, 0.0
+    step = drain.begin(
+        now, since=-ahead_seconds if is_told else None, largest_read_bytes=512 * 1024
+    )
+    while isinstance(step, Read):
+        taken_bytes += step.max_bytes
+        ends = max(now, -(-taken_bytes // piece_bytes) * 0.1 - 0.1 - ahead_seconds)
+        longest_seconds, now = max(longest_seconds, ends - now), ends
+        step = drain.received(step.max_bytes, taken_bytes < size, now)
+
+    assert (Outcome.COMPLETE, size) == (step.outcome, step.bytes_discarded)
+    assert longest_seconds < 0.35
+
+
+def test_a_fast_client_has_large_reads_soon_also_when_the_answer_was_slow(make):
+    drain = make(length(2**30), **without_rate(max_bytes=None, idle_seconds=5))
+    step, reads = drain.begin(30.0, since=0.0, largest_read_bytes=512 * 1024), 1
+    while step.max_bytes < 512 * 1024:
+        step, reads = drain.received(step.max_bytes, True, 30.0), reads + 1
+
+    assert reads < 250
+    drain.stop(Outcome.ERROR, 30.0)
 
 
 def test_reads_shrink_when_they_take_long_and_stay_where_they_take_neither(make):
     drain = make(**without_rate(max_bytes=None, max_seconds=100, idle_seconds=8))
     now = 0.0
     drain.begin(now)
-    for _ in range(5):
-        drain.received(1, True, now)
+    for _ in range(7):
+        drain.received(1024 * KIB, True, now)
     sizes = []
     for took in (1.5, 2.0, 2.1, 3, 3, 3, 3, 1.0):
         now += took
-        sizes.append(drain.received(1, True, now).max_bytes)
+        sizes.append(drain.received(1024 * KIB, True, now).max_bytes)
 
-    assert [65536, 65536, 16384, 4096, 1024, 512, 512, 2048] == sizes
+    assert [65536, 65536, 16384, 4096, 1024, 512, 512, 1024] == sizes
     drain.stop(Outcome.ERROR, now)
 
 

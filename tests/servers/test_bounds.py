@@ -82,3 +82,15 @@ def test_a_slow_but_steady_upload_is_not_called_silent(fleet: Fleet, server: str
     assert answer.status == 413
     assert 1.5 < answer.seconds < 4
     assert all(report["outcome"] == "COMPLETE" for report in drained.reports()[before:])
+
+
+@pytest.mark.parametrize("server", [name for name in SERVERS if SERVERS[name].interface == "wsgi"])
+def test_nor_is_one_whose_upload_has_waited_for_its_answer(fleet: Fleet, server: str) -> None:
+    """What has come meanwhile is read at once, and does not show how slow the rest will be."""
+    drained = fleet.get(server, wrap=True, policy={"idle_seconds": 0.5})
+    before = len(drained.reports())
+    steady = Upload(path="/late", size_bytes=52_000, piece_bytes=2_600, piece_pause_seconds=0.1)
+    answer = strict(drained.address, steady)
+    assert answer.delivered, answer.error
+    assert answer.status == 413
+    assert all(report["outcome"] == "COMPLETE" for report in drained.reports()[before:])
