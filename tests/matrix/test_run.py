@@ -150,6 +150,17 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
         time.sleep(POLL_SECONDS)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C interrupt, also where these tests run in the background of a shell."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("client", ["curl", "chromium-form"])
@@ -197,16 +208,6 @@ def test_nothing_is_left_behind_when_a_run_is_interrupted(
     # What was killed is gone as soon as the kernel has seen to it. A process holds its ports.
     wait_until(lambda: not processes_with(mark), "processes are left")
     assert [] == [path.name for path in temporary.iterdir()]
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM be what they were after a run that has ignored them."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("interruptible")

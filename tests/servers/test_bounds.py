@@ -89,7 +89,9 @@ def test_nor_is_one_whose_upload_has_waited_for_its_answer(fleet: Fleet, server:
     """What has come meanwhile is read at once, and does not show how slow the rest will be."""
     drained = fleet.get(server, wrap=True, policy={"idle_seconds": 0.5})
     before = len(drained.reports())
-    steady = Upload(path="/late", size_bytes=52_000, piece_bytes=2_600, piece_pause_seconds=0.1)
+    steady = Upload(
+        path="/413-after-a-pause", size_bytes=52_000, piece_bytes=2_600, piece_pause_seconds=0.1
+    )
     answer = strict(drained.address, steady)
     assert answer.delivered, answer.error
     assert answer.status == 413

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 # Its case says what the application read, and the server should have its very iterable.
 _SHOWN_PATH = "/length"
-# Answers 413, too, but not at once.
-_LATE_PATH = "/late"
-_LATE_SECONDS = 0.45
+# Not one of the kit's: answers 413, but not at once.
+_PAUSE_PATH = "/413-after-a-pause"
+_PAUSE_SECONDS = 0.45
 
 
 class Plain(list[bytes]):
@@ -48,8 +48,8 @@ _kit = wsgi_application(ready=parts.READY, pieces=_pieces)
 
 def bare(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer as the kit's application does."""
-    if environ["PATH_INFO"] == _LATE_PATH:
-        time.sleep(_LATE_SECONDS)
+    if environ["PATH_INFO"] == _PAUSE_PATH:
+        time.sleep(_PAUSE_SECONDS)
         return _kit({**environ, "PATH_INFO": "/413"}, start_response)
     result = _kit(environ, start_response)
     return Plain(result) if environ["PATH_INFO"] == _SHOWN_PATH else result
