@@ -554,7 +554,7 @@ class Exchange:
         try:
             data = self._stream.read(step.max_bytes)
         except Exception as exc:
-            error = exc
+            error = exc.with_traceback(None)  # or that and this frame would hold each other
         now = time.monotonic()
         nbytes = len(data)
         if keep is not None:

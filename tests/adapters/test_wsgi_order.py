@@ -1,11 +1,13 @@
 """Rules 3, 4, 6 and 9 of the design's section 5: the response first, unless that would deadlock."""
 
 import contextlib
+import gc
 import sys
 
 import pytest
 
 from drainkit import DrainPolicy, Outcome
+from drainkit.testing import Disconnect
 from drainkit_wsgi import DrainMiddleware
 from tests.adapters.wsgi_server import KIB, MIB, Result, answering, generator, reachable, serve
 
@@ -611,3 +613,48 @@ def test_an_error_that_the_look_ahead_meets_comes_behind_the_chunk_before_it():
     assert ("200 OK", 100_000) == (got.status, len(got.body))
     assert isinstance(got.raised, LookupError)
     assert Outcome.COMPLETE == got.outcome
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def failing(kind):
+    """Return a stream whose reads fail."""
+
+    class Failing:
+        def read(self, size=-1):
+            raise kind("no")
+
+    return Failing()
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [
+        pytest.param(b"x" * 1000, {}, id="complete"),
+        pytest.param(b"x" * 2000, {}, id="byte limit"),
+        pytest.param([b"x" * 10, Disconnect()], {"length": 1000}, id="disconnected"),
+        *(
+            pytest.param(b"", {"length": 1000, "wsgi.input": failing(kind)}, id=kind.__name__)
+            for kind in (OSError, TimeoutError, ValueError)
+        ),
+    ],
+)
+@pytest.mark.parametrize("chunks", [[b"no"], [BIG, BIG]], ids=["small", "big"])
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+def test_what_a_request_held_is_freed_with_it(make, chunks, body, more):
+    """It does not wait for the garbage collector."""
+    gc.disable()
+    try:
+        got = serve(answering(*chunks, make=make), body, policy=DrainPolicy(max_bytes=1500), **more)
+        got.result = None
+        held = [
+            one
+            for one in gc.get_referrers(got.environ)
+            if type(one).__module__.startswith("drainkit")
+        ]
+    finally:
+        gc.enable()
+
+    assert 1 == len(got.reports)
+    assert [] == held
