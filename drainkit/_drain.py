@@ -33,7 +33,8 @@ _READ_SHRINKAGE = 4
 
 # Three subtractions of times make at most so many rounding errors.
 _TICKS = 4
-_LONG_READ = 1 / 4  # of idle_seconds; one of half of that or less is quick
+_QUICK_READ = 1 / 8  # of idle_seconds
+_LONG_READ = 1 / 4  # of idle_seconds
 
 
 class Read(NamedTuple):
@@ -374,15 +375,16 @@ class Drain:
 
     def _adapt_bite(self, now: float) -> None:
         took_seconds = now - self._last_read
-        long_seconds = self._bounds.idle_seconds * _LONG_READ
+        idle_seconds = self._bounds.idle_seconds
+        long_seconds = idle_seconds * _LONG_READ
         if took_seconds > long_seconds:
             self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_SHRINKAGE)
-        elif took_seconds <= long_seconds / 2 and self._bite < self._largest_read_bytes:
+        elif took_seconds <= idle_seconds * _QUICK_READ and self._bite < self._largest_read_bytes:
             larger = min(self._largest_read_bytes, self._bite * _READ_GROWTH)
             elapsed = now - self._since
-            arrived_bytes = self.bytes_read + self.bytes_discarded
-            if larger * elapsed > arrived_bytes * long_seconds:
-                larger = max(self._bite, int(arrived_bytes * long_seconds / elapsed))
+            taken_bytes = self.bytes_read + self.bytes_discarded
+            if larger * elapsed > taken_bytes * long_seconds:
+                larger = max(self._bite, int(taken_bytes * long_seconds / elapsed))
             self._bite = larger
 
     def _give_back(self) -> None:
