@@ -9,18 +9,25 @@ What servers and frameworks need stands in one package each beside it: ``drainki
     Drain(policy, framing)         what to read next, until ...
     DrainReport(outcome, ...)      ... why it ended
     DrainControl                   what the application may say about it
+    Order(drain, moments)          what of the answer goes out before that, and what behind it
+    Kept                           what an application that reads late will still have
 """
 
 from ._capacity import Capacity, process_capacity
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
 from ._framing import NO_BODY, BodyKind, Framing, framing
+from ._heap import keep_heap
+from ._kept import Kept, LateReadError
+from ._order import DISCARD_FIRST, RESPONSE_BUFFER_BYTES, Moment, Moments, Order, Plan, Stage
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
 
 __all__ = [
     "CONTROL_KEY",
+    "DISCARD_FIRST",
     "NO_BODY",
+    "RESPONSE_BUFFER_BYTES",
     "BodyKind",
     "Capacity",
     "Drain",
@@ -28,11 +35,19 @@ __all__ = [
     "DrainPolicy",
     "DrainReport",
     "Framing",
+    "Kept",
+    "LateReadError",
+    "Moment",
+    "Moments",
     "OnReport",
+    "Order",
     "Outcome",
+    "Plan",
     "Read",
+    "Stage",
     "Step",
     "framing",
+    "keep_heap",
     "process_capacity",
     "publish",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ._drain import Drain
 from ._policy import DrainPolicy
 
 CONTROL_KEY = "drainkit.control"
@@ -15,22 +16,29 @@ class DrainControl:
     that has a body, and survives middleware that copies them.
     """
 
-    __slots__ = ("_policy",)
+    __slots__ = ("_drain",)
 
-    def __init__(self, policy: DrainPolicy | None) -> None:
-        self._policy = policy
+    def __init__(self, drain: Drain) -> None:
+        """Give the application a hand on a drain.
+
+        Args:
+            drain: The drain of the request's body.
+        """
+        self._drain = drain
 
     @property
     def policy(self) -> DrainPolicy | None:
         """The bounds for this request's body; ``None`` leaves the body alone.
 
+        Another policy has an effect until the drain begins.
+
         Raises:
             ValueError: Something else than a `DrainPolicy` or ``None`` is assigned.
         """
-        return self._policy
+        return self._drain.policy
 
     @policy.setter
     def policy(self, policy: DrainPolicy | None) -> None:
         if policy is not None and not isinstance(policy, DrainPolicy):
             raise ValueError(f"policy must be a DrainPolicy, or None to decline; got {policy!r}")
-        self._policy = policy
+        self._drain.policy = policy

@@ -28,6 +28,7 @@ from drainkit import (
     Outcome,
     Read,
     Step,
+    keep_heap,
     publish,
 )
 
@@ -119,7 +120,7 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.drain = drain
-        self._control = scope[CONTROL_KEY] = DrainControl(drain.policy)
+        self._control = scope[CONTROL_KEY] = DrainControl(drain)
         self._server = server
         self._on_report = on_report
         self._inbox = Inbox(receive)
@@ -520,6 +521,7 @@ class Exchange:
         if self._awaits_invitation and not may_receive and self.drain.policy is not None:
             step = self.drain.stop(Outcome.EXPECT_PENDING, now)
         else:
+            keep_heap()
             step = self.drain.begin(now)
         if isinstance(step, DrainReport):
             self._finish(step)
