@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.adapters.golden import asgi, table
+from tests.adapters.golden import asgi, table, wsgi
 from tests.adapters.golden.table import Change, differences
 
 # What is meant to differ from the table. Each entry must match something, and only what differs:
@@ -17,7 +17,7 @@ from tests.adapters.golden.table import Change, differences
 #         matches=lambda s: s.row == "granian" and s.answer == "two",
 #         right=lambda s, recorded: recorded.replace("body 3 more; body 2", "body 5"),
 #     )
-CHANGED: dict[str, list[Change]] = {"asgi": []}
+CHANGED: dict[str, list[Change]] = {"asgi": [], "wsgi": []}
 
 # Of every so many combinations one is served on trio, too.
 TRIO_STEP = 7
@@ -29,6 +29,12 @@ def test_each_combination_under_asgi_is_as_recorded():
     assert "" == differences(table.load("asgi"), got, CHANGED["asgi"])
 
 
+def test_each_combination_under_wsgi_is_as_recorded():
+    got = wsgi.all_that_happens(wsgi.scenarios())
+
+    assert "" == differences(table.load("wsgi"), got, CHANGED["wsgi"])
+
+
 def test_trio_does_the_same():
     """As asyncio in this very run: so nothing here has to do with what has changed."""
     some = asgi.scenarios()[::TRIO_STEP]
@@ -37,9 +43,10 @@ def test_trio_does_the_same():
     assert "" == differences(expected, asgi.all_that_happens(some, backend_name="trio"))
 
 
-def test_what_the_table_tells_of_is_no_accident_of_the_harness():
+@pytest.mark.parametrize("world", ["asgi", "wsgi"])
+def test_what_the_table_tells_of_is_no_accident_of_the_harness(world):
     """An Error stands where drainkit mistreats the server, or two wait for each other."""
-    told = table.load("asgi").values()
+    told = table.load(world).values()
 
     assert [] == [one for one in told if "Error: " in one or "WRONG" in one or "OTHERWISE" in one]
 
@@ -51,7 +58,7 @@ def test_what_the_table_tells_of_is_no_accident_of_the_harness():
     ("row", "other"),
     [("uvicorn", "granian"), ("granian", "unknown"), ("hypercorn", "uvicorn")],
 )
-def test_a_server_that_is_taken_for_another_is_found_out(row, other):
+def test_a_server_that_is_taken_for_another_is_found_out_under_asgi(row, other):
     wrong = replace(
         asgi.ROWS[row],
         http_1=replace(asgi.ROWS[row].http_1, module=asgi.ROWS[other].http_1.module),
@@ -63,6 +70,22 @@ def test_a_server_that_is_taken_for_another_is_found_out(row, other):
     summary = differences(
         {scenario.key: recorded[scenario.key] for scenario in chosen},
         asgi.all_that_happens(chosen, row=wrong),
+    )
+
+    assert f"of {len(chosen)} combinations differ" in summary
+
+
+@pytest.mark.parametrize(
+    ("row", "other"),
+    [("cheroot", "granian"), ("werkzeug", "wsgiref"), ("unknown", "gunicorn")],
+)
+def test_a_server_that_is_taken_for_another_is_found_out_under_wsgi(row, other):
+    chosen = [scenario for scenario in wsgi.scenarios() if scenario.row == row][::5]
+    recorded = table.load("wsgi")
+
+    summary = differences(
+        {scenario.key: recorded[scenario.key] for scenario in chosen},
+        wsgi.all_that_happens(chosen, row=wsgi.ROWS[other]),
     )
 
     assert f"of {len(chosen)} combinations differ" in summary

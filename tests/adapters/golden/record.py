@@ -3,12 +3,12 @@
 Only for what is meant: `tests.adapters.test_golden` has a table of changes, and it says why.
 """
 
-from tests.adapters.golden import asgi, table
+from tests.adapters.golden import asgi, table, wsgi
 
 
 def record():
     """Write the golden tables."""
-    for world in (asgi,):
+    for world in (asgi, wsgi):
         name = world.__name__.rpartition(".")[2]
         sequences = world.all_that_happens(world.scenarios())
         table.save(name, sequences)
