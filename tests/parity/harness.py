@@ -50,6 +50,9 @@ MARGIN_SECONDS = 0.2
 _STALL_SECONDS = 1.0
 _TRIES = 3
 
+# How much of a log a failure shows.
+_LOG_CHARACTERS = 1500
+
 # What a log must not tell with drainkit that it does not tell without.
 _FAULTS = (
     "Traceback",
@@ -188,9 +191,11 @@ class Stage:
         ]
         if wrong:
             reports = actors[1].reports()[-3:]
-            wrong += [f"seen {which}: {one}" for which, one in zip(("bare", "drained"), seen, strict=True)]
+            wrong += [
+                f"seen {which}: {one}" for which, one in zip(("bare", "drained"), seen, strict=True)
+            ]
             wrong += [f"report: {json.dumps(report)}" for report in reports]
-            wrong.append(f"log with drainkit: {actors[1].log(3000)}")
+            wrong.append(f"log with drainkit: {_log_since(actors[1], logs[1])[-_LOG_CHARACTERS:]}")
         return wrong
 
 

@@ -175,6 +175,10 @@ class Peer:
         """Read until the headers are here."""
         return self.wait(lambda: self.status is not None, timeout_seconds)
 
+    def wait_for_body(self, nbytes: int, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
+        """Read until so much of the body is here."""
+        return self.wait(lambda: len(self.body) >= nbytes, timeout_seconds)
+
     def wait_for_end(self, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until the answer is whole."""
         return self.wait(lambda: self.is_whole, timeout_seconds)

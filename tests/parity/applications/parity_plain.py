@@ -142,7 +142,7 @@ async def streamed(scope: Scope, receive: Receive, send: Send) -> None:
     await body(send, b"")
 
 
-class TooLong(Exception):
+class TooLongError(Exception):
     """The body is longer than the limit."""
 
 
@@ -157,12 +157,12 @@ def limiting(app: Application) -> Application:
             message = await receive()
             total += len(message.get("body", b""))
             if total > 5:
-                raise TooLong
+                raise TooLongError
             return message
 
         try:
             await app(scope, counted, send)
-        except TooLong:
+        except TooLongError:
             await respond(send, 413, b"limit")
 
     return application
@@ -211,7 +211,6 @@ async def grouped(scope: Scope, receive: Receive, send: Send) -> None:
             await body(send, PIECE, more=True)
             await anyio.sleep(0.01)
         await body(send, b"END")
-        note(scope, "answer", "sent")
         tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:

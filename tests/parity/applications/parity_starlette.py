@@ -162,8 +162,6 @@ application = entry(
         "deaf": _application(make=drained_starlette, version="2.4"),
         "base-inside": _application(make=lambda app: _with_base(app, inside=True)),
         "base-outside": _application(make=lambda app: _with_base(app, inside=False)),
-        "limit": _application(
-            make=lambda app: drained_starlette(app, added=True), max_body_size=5
-        ),
+        "limit": _application(make=lambda app: drained_starlette(app, added=True), max_body_size=5),
     }
 )
