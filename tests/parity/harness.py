@@ -13,7 +13,8 @@ The decorator makes a test of it, once for each server, that plays it bare and t
 - A fact that ``right`` names has that value, with drainkit and bare; bare it may differ if
   ``better`` names it, where the bare server loses answers. Every other fact is the same as bare.
 - A time is at most ``margin_seconds`` later than bare. It is within ``within`` too, unless the bare
-  server itself is not. A time that is None did not come.
+  server itself is not. A time that is None did not come; where it did not come bare, nothing is
+  too late, unless ``better`` says that the bare server may lose.
 - The server's log has no trace of an error that the bare server's has not.
 
 By default each scenario is played once on `USUAL` and on one of the other servers, in turn.
@@ -140,7 +141,7 @@ class Right:
             without = bare.get(name, math.inf)
             latest = without + self.margin_seconds
             within = self.within.get(name, math.inf)
-            if without <= within or without == math.inf:
+            if without <= within or (self.better and without == math.inf > seconds):
                 latest = min(latest, within)
             if seconds > latest:
                 found[name] = seconds - latest

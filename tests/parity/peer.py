@@ -38,6 +38,8 @@ class Peer:
         self._host = "{}:{}".format(*address)
         self._socket = socket.create_connection(address, _CONNECT_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # A socket of its own for what comes: one thread may write while another reads.
+        self._source = self._socket.dup()
         self._unread = bytearray()
         self._renew()
 
@@ -71,6 +73,7 @@ class Peer:
 
     def close(self) -> None:
         """Close the connection."""
+        self._source.close()
         self._socket.close()
 
     @property
@@ -157,9 +160,9 @@ class Peer:
             left = deadline - time.monotonic()
             if left <= 0 or self.ended is not None:
                 return False
-            self._socket.settimeout(left)
+            self._source.settimeout(left)
             try:
-                data = self._socket.recv(_RECEIVE_BYTES)
+                data = self._source.recv(_RECEIVE_BYTES)
             except TimeoutError:
                 return False
             except OSError:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import anyio
 from fastapi import Depends, FastAPI
-from parity_parts import drained_starlette, entry
+from parity_parts import Application, drained_starlette, entry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
@@ -82,21 +82,33 @@ if importlib.util.find_spec("sqlalchemy"):
         return PlainTextResponse(str(database.execute(text("SELECT 7")).scalar()))
 
 
-pages = FastAPI()
-pages.add_middleware(GZipMiddleware)
-
-
-@pages.middleware("http")
 async def _passed_on(
     request: Request, call_next: Callable[[Request], Awaitable[Response]]
 ) -> Response:
     return await call_next(request)
 
 
-@pages.post("/pages/error")
 async def error_page() -> Response:
     """Answer with a page that GZipMiddleware compresses."""
     return HTMLResponse(PAGE, 413)
 
 
-application = entry({"fastapi": drained_starlette(app), "pages": drained_starlette(pages)})
+def _pages(*, compressed_outside: bool) -> Application:
+    """Make an application with ``@app.middleware("http")`` and GZipMiddleware around its page."""
+    pages = FastAPI()
+    pages.post("/{place}/error")(error_page)
+    if not compressed_outside:
+        pages.add_middleware(GZipMiddleware)
+    pages.middleware("http")(_passed_on)
+    if compressed_outside:
+        pages.add_middleware(GZipMiddleware)
+    return drained_starlette(pages)
+
+
+application = entry(
+    {
+        "fastapi": drained_starlette(app),
+        "gzip-outside": _pages(compressed_outside=True),
+        "gzip-inside": _pages(compressed_outside=False),
+    }
+)
