@@ -100,6 +100,8 @@ class _AsyncioJob:
                 await asyncio.wait([self._task])
             except asyncio.CancelledError as exc:
                 cancelled = exc
+        if not self._task.cancelled():
+            self._task.exception()  # nobody waits for it, and asyncio would log it
         try:
             if cancelled is not None:
                 raise cancelled

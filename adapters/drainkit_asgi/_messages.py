@@ -80,6 +80,15 @@ def body_fields(scope: Scope) -> BodyFields | None:
     return BodyFields(http_version, length, encoding, expect)
 
 
+def is_empty(message: Message) -> bool:
+    """Tell whether a message of a body is no progress: no bytes, and not the end."""
+    return (
+        message["type"] == REQUEST
+        and not message.get("body", b"")
+        and bool(message.get("more_body", False))
+    )
+
+
 def start_fields(message: Message) -> tuple[int, int | None, list[tuple[bytes, bytes]]] | None:
     """Return what an answer's start says.
 

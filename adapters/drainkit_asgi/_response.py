@@ -5,34 +5,18 @@ The engine's `Order` says what to do with each piece. Here is one short method f
 1. A start is held for one turn of the event loop, in which most applications send the first piece.
    An error without a length, and a piece that may be the last, are held for some milliseconds.
    Nothing is held across the application's ``receive()``: the client may be waiting for it.
-2. The application's last ``send()`` begins the drain, which is a job of the request's own, and
-   returns when the bytes are out. Where they wait for the body, it returns at once.
-3. What a client must have read before it can go on is sent while the body is being received, not
-   before: a strict client does not read while it writes.
+2. More than a socket's buffer holds is sent while the body is received, not before.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Awaitable, Callable
 
-import anyio
+from drainkit import RESPONSE_BUFFER_BYTES, Order, Plan, Stage
 
-from drainkit import RESPONSE_BUFFER_BYTES, DrainReport, Order, Outcome, Plan, Read, Stage, Step
-
-from ._jobs import Function, Handle, Job, Jobs
-from ._messages import (
-    BODY,
-    END,
-    FILES,
-    LAST_MESSAGES,
-    START,
-    has_header,
-    joined,
-    nbytes_of,
-    start_fields,
-    with_header,
-)
+from ._ending import Ending
+from ._jobs import Handle, Job, Jobs
+from ._messages import BODY, END, FILES, LAST_MESSAGES, START, joined, nbytes_of, start_fields
 from ._types import Message, Scope, Send
 from ._upload import Upload
 
@@ -41,52 +25,19 @@ from ._upload import Upload
 _HOLD_SECONDS = 0.02
 
 
-class Response:
-    """The answer to one request.
+class Response(Ending):
+    """The answer to one request: one object in three rooms, start, pieces and end."""
 
-    Attributes:
-        order: How far it has come, and what to do next.
-    """
-
-    __slots__ = (
-        "_body",
-        "_bytes_out",
-        "_drain_job",
-        "_flush_job",
-        "_is_reading_first",
-        "_jobs",
-        "_scope",
-        "_send",
-        "_start",
-        "_timer",
-        "_upload",
-        "order",
-    )
+    __slots__ = ("_body", "_flush_job", "_is_reading_first", "_timer")
 
     def __init__(self, scope: Scope, send: Send, upload: Upload, order: Order, jobs: Jobs) -> None:
-        """Begin before the answer.
-
-        Args:
-            scope: The request's.
-            send: The server's.
-            upload: The request's body.
-            order: The engine's machine for this answer.
-            jobs: What starts tasks for this request.
-        """
-        self.order = order
-        self._scope = scope
-        self._send = send
-        self._upload = upload
-        self._jobs = jobs
-        # What is held, and what will send it if the application says nothing more.
-        self._start: Message | None = None
+        """Begin before the answer, as `Ending` does."""
+        super().__init__(scope, send, upload, order, jobs)
+        # What is held of the content, and what sends it if the application says nothing more.
         self._body: Message | None = None
         self._timer: Handle | None = None
         self._flush_job: Job | None = None
         self._is_reading_first = False
-        # The drain, and what it must wait for before it ends the answer.
-        self._drain_job: Job | None = None
-        self._bytes_out: anyio.Event | None = None
 
     async def send(self, message: Message) -> None:
         """Send the application's next message, or hold it."""
@@ -193,26 +144,8 @@ class Response:
         await _METHODS[plan](self, body)
 
     async def _release_start(self, whole: Message | None = None) -> None:
-        """Send the start that was held; *whole* is the last piece of the answer, if it is known."""
-        start, self._start = self._start, None
-        if start is None:
-            return
         self._forget_timer()
-        order = self.order
-        order.released()
-        if whole is not None and whole["type"] == BODY:
-            length = order.length_to_add(
-                nbytes_of(whole),
-                method=self._scope.get("method", ""),
-                has_coding=has_header(start, b"transfer-encoding"),
-            )
-            if length is not None:
-                start = with_header(start, b"content-length", b"%d" % length)
-        # RFC 9113 section 8.2.2: over HTTP/2 there are no connection-specific header fields.
-        is_http_1 = self._scope.get("http_version", "1.1")[:1] == "1"
-        if is_http_1 and order.leaves_body and not has_header(start, b"connection"):
-            start = with_header(start, b"connection", b"close")
-        await self._send(start)
+        await super()._release_start(whole)
 
     async def _keep(self, message: Message) -> None:
         self._body = message
@@ -233,123 +166,6 @@ class Response:
     async def _read_ahead_first(self, message: Message) -> None:
         await self._upload.read_ahead()
         await self._read_ahead(message)
-
-    async def _end(self, last: Message) -> None:
-        if not self._upload.drain.settled:
-            self._upload.refuse()
-        await self._end_without_drain(last)
-
-    async def _end_without_drain(self, last: Message) -> None:
-        """End an answer about whose body nothing is left to do."""
-        report = self._upload.drain.report
-        is_left = report is not None and report.outcome is not Outcome.COMPLETE
-        try:
-            await self._release_start(last if is_left else None)
-            await self._send_end(last)
-        finally:
-            self._upload.over_behind_answer()
-
-    async def _discard_first(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
-            return
-        self._begin_drain(step, last)
-        self._upload.over()
-
-    async def _discard_between(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
-            return
-        await self._release_start_of_drain(last)
-        if last["type"] != BODY or (self.order.passed_bytes and not nbytes_of(last)):
-            self._begin_drain(step, last)
-            self._upload.over()
-            return
-        self._bytes_out = anyio.Event()
-        self._begin_drain(step, END)
-        await self._send_beside_drain({**last, "more_body": True}, self._send)
-
-    async def _discard_behind(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
-            return
-        await self._release_start_of_drain(last)
-        self._begin_drain(step, None)
-        await self._send_beside_drain(last, self._send_end)
-
-    async def _release_start_of_drain(self, last: Message) -> None:
-        try:
-            await self._release_start(last)
-        except BaseException as exc:
-            self._cut(exc)
-            raise
-
-    def _begin_drain(self, step: Read, end: Message | None) -> None:
-        """Discard in a job of the request's own, and then send the end of the answer."""
-        self._drain_job = self._jobs.start(functools.partial(self._drain, step, end))
-
-    async def _drain(self, step: Step, end: Message | None) -> None:
-        await self._upload.discard(step)
-        if end is None:
-            self._upload.close()
-            return
-        if self._bytes_out is not None:
-            await self._bytes_out.wait()
-        try:
-            await self._release_start(end)
-            await self._send_end(end)
-        except OSError as exc:
-            self._cut(exc)  # the client has left, and nobody else wants to know
-
-    async def _send_beside_drain(
-        self, message: Message, send: Callable[[Message], Awaitable[None]]
-    ) -> None:
-        """Send the bytes of the last piece while the body is being discarded."""
-        try:
-            await send(message)
-        except Exception as exc:
-            if self._drain_job is not None:
-                await self._drain_job.end()
-            self._cut(exc)
-            raise
-        finally:
-            # Also when cancelled: the server has the bytes, and the drain ends the answer.
-            if self._bytes_out is not None:
-                self._bytes_out.set()
-            self._upload.over()
-
-    async def _send_end(self, message: Message) -> None:
-        self.order.ended()
-        self._upload.leave()
-        if message is END and self._upload.may_fill_queue:
-            await self._send_while(message, self._upload.swallow)
-        else:
-            await self._send(message)
-        self._upload.close()
-
-    async def _send_while(self, message: Message, receiving: Function) -> None:
-        """Send a message while *receiving* takes the body off the connection."""
-        job = self._jobs.start(receiving)
-        try:
-            await self._send(message)
-        finally:
-            await job.end()
-
-    def _cut(self, error: BaseException) -> None:
-        """Give the answer up."""
-        self.order.cut()
-        if isinstance(error, Exception):
-            self._upload.stop(Outcome.DISCONNECTED, str(error))
-        else:
-            self._upload.stop(Outcome.ERROR, "cancelled")
-        self._upload.over()
-
-    async def _wait_for_drain(self) -> None:
-        if self._drain_job is not None:
-            await self._drain_job.wait()
 
     async def finish(self) -> None:
         """Wait for what the answer has begun: the application has returned, or raised.
