@@ -30,9 +30,10 @@ PACKAGES = (
     "drainkit_flask",
     "drainkit_django",
     "drainkit_starlette",
-    "drainkit_cli",
     "drainkit_clients",
     "drainkit_conformance",
+    "drainkit_probe",
+    "drainkit_cli",
 )
 for package in map(importlib.import_module, PACKAGES):
     for name in package.__all__:

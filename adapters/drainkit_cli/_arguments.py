@@ -6,7 +6,7 @@ import re
 
 import click
 
-from . import _probe_words as words
+from drainkit_probe import words
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)

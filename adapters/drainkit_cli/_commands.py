@@ -11,12 +11,13 @@ import sys
 
 import click
 
+from drainkit_probe import VERSION
+
 from . import _experiment
 from ._arguments import size_of, tries_of
 from ._data import as_data
 from ._probe_command import probe
 from ._screen import Screen
-from ._version import VERSION
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

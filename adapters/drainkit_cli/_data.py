@@ -8,8 +8,9 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from drainkit_probe import VERSION
+
 from ._experiment import STATUS, Observation, Try
-from ._version import VERSION
 
 
 def as_data(observation: Observation) -> dict[str, Any]:

@@ -16,24 +16,33 @@ from pathlib import Path
 import click
 
 from drainkit_clients import Body, FileBody, FormBody
-
-from . import _probe_words as words
-from ._arguments import size_of, tries_of
-from ._probe import Probe
-from ._probe_data import as_data
-from ._probe_html import report
-from ._probe_plan import (
+from drainkit_probe import (
     CLIENTS,
     DEFAULT_MAX_TOTAL_BYTES,
     DEFAULT_SIZES,
     DEFAULT_TRIES,
-    KIB,
     WAYS,
+    BadTargetError,
+    Family,
+    Kind,
+    NotTestedError,
     Plan,
+    Probe,
+    Target,
+    Verdict,
+    as_data,
+    is_loopback,
+    judge,
+    not_tested,
+    parse_header,
+    report,
+    words,
 )
+
+from ._arguments import size_of, tries_of
 from ._probe_screen import Color, ProbeScreen, plan_line
-from ._probe_target import BadTargetError, Family, NotTestedError, Target, is_loopback, parse_header
-from ._probe_verdict import Kind, Verdict, judge, not_tested
+
+KIB = 1024
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _EXIT_USAGE = 2

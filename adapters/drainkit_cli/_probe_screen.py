@@ -21,12 +21,24 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from . import _probe_words as words
-from ._probe import Attempt, Probe, Reuse
-from ._probe_data import error_shown
-from ._probe_picture import ENDS, Picture, picture
-from ._probe_verdict import Fate, Kind, Verdict, cells, fates, pair, rows
-from ._version import VERSION
+from drainkit_probe import (
+    ENDS,
+    VERSION,
+    Attempt,
+    Fate,
+    Kind,
+    Picture,
+    Probe,
+    Reuse,
+    Verdict,
+    cells,
+    error_shown,
+    fates,
+    pair,
+    picture,
+    rows,
+    words,
+)
 
 Color = Literal["auto", "always", "never"]
 

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from drainkit_probe import VERSION
+
 from ._experiment import LOOPBACK, STATUS, Observation, Try
-from ._version import VERSION
 
 _MOST_COLUMNS = 80
 _BAR_COLUMNS = 16

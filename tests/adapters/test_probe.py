@@ -28,11 +28,9 @@ import jsonschema
 from click.testing import CliRunner, Result
 
 from drainkit_cli import main
-from drainkit_cli._probe_data import schema
-from drainkit_cli._probe_plan import CLIENTS, WAYS
-from drainkit_cli._probe_stacks import stack_of, whose_words
-from drainkit_cli._probe_target import Target, is_loopback
 from drainkit_clients import Answer
+from drainkit_probe import CLIENTS, WAYS, Target, is_loopback, schema
+from drainkit_probe._stacks import stack_of, whose_words
 
 KIB = 1024
 MIB = 1024 * KIB

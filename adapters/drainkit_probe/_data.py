@@ -11,8 +11,8 @@ from typing import Any
 
 from drainkit_clients import Answer
 
-from ._probe import Attempt, Probe
-from ._probe_verdict import Fate, Verdict, fates, server_shown
+from ._run import Attempt, Probe
+from ._verdict import Fate, Verdict, fates, server_shown
 from ._version import VERSION
 
 # Of this form, not of the package.
@@ -21,7 +21,7 @@ FORMAT = 1
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of `as_data`."""
-    file = importlib.resources.files(__package__ or "drainkit_cli") / "probe.schema.json"
+    file = importlib.resources.files(__package__ or "drainkit_probe") / "probe.schema.json"
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded
 

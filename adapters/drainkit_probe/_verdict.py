@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from . import _probe_words as words
-from ._probe import Attempt, Probe, Reuse
-from ._probe_plan import CLIENTS, Cell, Client, Way
-from ._probe_stacks import CURES, Cure, Stack, stack_of, whose_words
-from ._probe_target import clean
+from . import words
+from ._plan import CLIENTS, Cell, Client, Way
+from ._run import Attempt, Probe, Reuse
+from ._stacks import CURES, Cure, Stack, stack_of, whose_words
+from ._target import clean
 
 # What a proxy says when the application's own answer got lost on the way to it.
 _GATEWAY = frozenset({502, 503, 504})

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from html import escape
 
-from . import _probe_words as words
-from ._probe import Attempt, Probe, Reuse
-from ._probe_picture import ENDS, Picture, picture
-from ._probe_verdict import Fate, Kind, Verdict, cells, fates, pair, rows, server_shown
+from . import words
+from ._picture import ENDS, Picture, picture
+from ._run import Attempt, Probe, Reuse
+from ._verdict import Fate, Kind, Verdict, cells, fates, pair, rows, server_shown
 from ._version import VERSION
 
 _TONES = {

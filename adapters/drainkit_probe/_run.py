@@ -14,9 +14,9 @@ from typing import Literal
 
 from drainkit_clients import Answer, Connection, Ended, Upload, unreachable
 
-from ._probe_plan import Cell, Plan
-from ._probe_stacks import whose_words
-from ._probe_target import NotTestedError, Target, clean
+from ._plan import Cell, Plan
+from ._stacks import whose_words
+from ._target import NotTestedError, Target, clean
 from ._version import VERSION
 
 # "client": the server had left the connection open when we closed it.
