@@ -33,8 +33,9 @@ def size_of(text: str, least: int, most: int, why: str = "") -> int:
         )
     nbytes = int(match[1]) * _UNITS[match[2].upper()]
     if not least <= nbytes <= most:
+        exactly = "1 byte" if nbytes == 1 else f"{nbytes} bytes"
         raise click.BadParameter(
-            f"{text!r} is {nbytes} bytes; give a size from {words.size(least)} to "
+            f"{text!r} is {exactly}; give a size from {words.size(least)} to "
             f"{words.size(most)}{why}"
         )
     return nbytes

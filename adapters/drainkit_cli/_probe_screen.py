@@ -6,13 +6,12 @@ Rule: the words are the same in both; colours, marks and pictures only repeat wh
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from typing import Literal
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
@@ -28,24 +27,25 @@ from drainkit_probe import (
     Fate,
     Kind,
     Picture,
-    Probe,
+    Report,
     Reuse,
+    Run,
     Verdict,
     cells,
     error_shown,
-    fates,
     pair,
     picture,
     rows,
+    seen,
     words,
 )
 
-Color = Literal["auto", "always", "never"]
+from ._terminal import Color, Terminal
 
-_MOST_COLUMNS = 80
 _FRAMES_PER_SECOND = 8
 _CHART_COLUMNS = 60
 _CHART_ROWS = 5
+_CHART_MARGIN = 11
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 # More marks than this in one place are counted instead.
 _MOST_MARKS = 5
@@ -88,31 +88,13 @@ _COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("by then", "right"),
     ("end", "left"),
 )
-_ASCII = {"·": "-", "▲": "^", "│": "|", "┤": "|", "└": "+", "─": "-"}
 
 
-def console(color: Color, *, stderr: bool = False) -> Console:
-    """Return a console of at most 80 columns.
-
-    Args:
-        color: ``"auto"`` for colours on a terminal unless NO_COLOR is set.
-        stderr: Write to standard error.
-    """
-    if color == "always":
-        made = Console(force_terminal=True, no_color=False, highlight=False, stderr=stderr)
-    elif color == "never":
-        made = Console(color_system=None, highlight=False, stderr=stderr)
-    else:
-        made = Console(highlight=False, stderr=stderr)
-    made.width = min(made.width, _MOST_COLUMNS)
-    return made
-
-
-def plan_line(probe: Probe) -> str:
+def plan_line(run: Run) -> str:
     """Return what is about to be sent, in one line."""
-    plan = probe.plan
+    plan = run.plan
     return (
-        f"{plan.method} to {probe.target.shown}: {words.count(plan.uploads, 'upload')} one after "
+        f"{plan.method} to {run.target.shown}: {words.count(plan.uploads, 'upload')} one after "
         f"the other, at most {words.size(plan.total_bytes)} in all"
     )
 
@@ -120,29 +102,27 @@ def plan_line(probe: Probe) -> str:
 class ProbeScreen:
     """A probe's output: `working` while it runs, `tell` for each upload, `conclude`."""
 
-    def __init__(self, probe: Probe, color: Color) -> None:
-        self._probe = probe
-        self._console = console(color)
-        self._is_fancy = sys.stdout.isatty() and not self._console.is_dumb_terminal
+    def __init__(self, run: Run, color: Color) -> None:
+        self._run = run
+        self._terminal = Terminal(color)
+        self._console = self._terminal.console
         self._live: Live | None = None
-        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
+        self._spinner = Spinner("line" if self._terminal.is_ascii else "dots")
         self._since = time.monotonic()
-
-    # --- while it works ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Say what is about to be sent."""
-        if self._is_fancy:
+        if self._terminal.is_fancy:
             self._console.print()
             self._console.print(Text.assemble(("drainkit probe", "bold"), f" {VERSION}"))
-            self._console.print(Text(plan_line(self._probe)))
+            self._console.print(Text(plan_line(self._run)))
         else:
-            self._line(f"drainkit {VERSION}: {plan_line(self._probe)}")
+            self._terminal.line(f"drainkit {VERSION}: {plan_line(self._run)}")
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Show the overview as it fills, on a terminal, until the block ends."""
-        if not self._is_fancy:
+        if not self._terminal.is_fancy:
             yield
             return
         with Live(
@@ -162,8 +142,8 @@ class ProbeScreen:
         if self._live is not None:
             self._since = time.monotonic()
             self._live.refresh()
-        if not self._is_fancy:
-            fate = fates(self._probe.attempts)[-1]
+        if not self._terminal.is_fancy:
+            _, fate = seen(self._run)[-1]
             self._console.print(Text(self.in_words(attempt, fate), _MARKS[fate][2]), soft_wrap=True)
 
     def in_words(self, attempt: Attempt, fate: Fate) -> str:
@@ -188,18 +168,17 @@ class ProbeScreen:
             said.append(attempt.reuse.value)
         return "; ".join(said)
 
-    # --- at the end ----------------------------------------------------------------------------
-
-    def conclude(self, verdict: Verdict, *, interrupted: bool) -> None:
+    def conclude(self, report: Report) -> None:
         """Show what was seen and what it comes to."""
-        if interrupted:
-            done = f"{len(self._probe.attempts)} of {self._probe.plan.uploads} uploads"
-            self._line(f"Interrupted after {done}; what was measured so far:")
-        if not self._is_fancy:
+        verdict = report.verdict
+        if report.interrupted:
+            done = f"{len(self._run.attempts)} of {self._run.plan.uploads} uploads"
+            self._terminal.line(f"Interrupted after {done}; what was measured so far:")
+        if not self._terminal.is_fancy:
             self._conclude_plainly(verdict)
             return
         print_ = self._console.print
-        if self._probe.attempts:
+        if self._run.attempts:
             print_()
             print_(self._matrix())
             print_(self._legend())
@@ -217,8 +196,8 @@ class ProbeScreen:
         )
         if verdict.place is not None:
             print_(Padding(Text(verdict.place), (0, 2)))
-        if self._probe.attempts:
-            both = pair(self._probe)
+        if self._run.attempts:
+            both = pair(self._run)
             for attempt in (both.lost, both.delivered):
                 if attempt is not None:
                     print_()
@@ -231,31 +210,28 @@ class ProbeScreen:
             print_(self._cures(verdict))
         for note in verdict.notes:
             shown = Table.grid(padding=(0, 1))
-            shown.add_row(Text(self._glyph("·"), "dim"), Text(note))
+            shown.add_row(Text(self._terminal.glyph("·"), "dim"), Text(note))
             print_()
             print_(shown)
         print_()
 
     def _conclude_plainly(self, verdict: Verdict) -> None:
-        self._line(f"Verdict: {verdict.kind.value}. {verdict.sentence}")
+        self._terminal.line(f"Verdict: {verdict.kind.value}. {verdict.sentence}")
         if verdict.place is not None:
-            self._line(f"Place: {verdict.place}")
+            self._terminal.line(f"Place: {verdict.place}")
         for cure in verdict.cures:
-            self._line(f'Cure for {cure.world} (pip install "{cure.install}"):')
+            self._terminal.line(f'Cure for {cure.world} (pip install "{cure.install}"):')
             for line in cure.lines:
-                self._line(f"    {line}")
+                self._terminal.line(f"    {line}")
         for note in verdict.notes:
-            self._line(f"Note: {note}")
+            self._terminal.line(f"Note: {note}")
 
     def _fate_of(self, attempt: Attempt) -> Fate:
-        place = next(i for i, one in enumerate(self._probe.attempts) if one is attempt)
-        return fates(self._probe.attempts)[place]
-
-    # --- the parts -----------------------------------------------------------------------------
+        return next(fate for one, fate in seen(self._run) if one is attempt)
 
     def _overview(self) -> RenderableType:
-        plan = self._probe.plan
-        done, total = len(self._probe.attempts), plan.uploads
+        plan = self._run.plan
+        done, total = len(self._run.attempts), plan.uploads
         bar, now = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         bar.add_row(
             ProgressBar(total=total, completed=done, width=40),
@@ -275,79 +251,77 @@ class ProbeScreen:
         return Group(Text(), self._matrix(), Text(), Padding(Group(bar, now), (0, 2)))
 
     def _matrix(self) -> RenderableType:
-        plan = self._probe.plan
+        plan = self._run.plan
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
         table.add_column("")
         table.add_column("")
         for size in plan.sizes:
             table.add_column(words.size(size), justify="right", min_width=8)
-        found = {(c.way.name, c.client.name, c.size_bytes): seen for c, seen in cells(self._probe)}
+        found = {(c.way.name, c.client.name, c.size_bytes): tries for c, tries in cells(self._run)}
         said = ""
-        for way, client in rows(self._probe):
+        for way, client in rows(self._run):
             places = [self._place(found.get((way.name, client.name, size))) for size in plan.sizes]
             table.add_row("" if way.name == said else way.name, client.name, *places)
             said = way.name
         return Padding(table, (0, 2))
 
-    def _place(self, seen: list[tuple[Attempt, Fate]] | None) -> Text:
-        if seen is None:
+    def _place(self, made: list[tuple[Attempt, Fate]] | None) -> Text:
+        if made is None:
             return Text()
-        tries = self._probe.plan.tries
+        tries = self._run.plan.tries
         if tries > _MOST_MARKS:
-            good = sum(not fate.is_loss for _, fate in seen)
-            style = "dim" if not seen else "green" if good == len(seen) else "red"
-            return Text(f"{good}/{len(seen)}", style)
-        marks = [self._mark(fate) for _, fate in seen]
-        return Text.assemble(*marks, (self._glyph("·") * (tries - len(seen)), "dim"))
+            good = sum(not fate.is_loss for _, fate in made)
+            style = "dim" if not made else "green" if good == len(made) else "red"
+            return Text(f"{good}/{len(made)}", style)
+        marks = [self._mark(fate) for _, fate in made]
+        return Text.assemble(*marks, (self._terminal.glyph("·") * (tries - len(made)), "dim"))
 
     def _mark(self, fate: Fate) -> tuple[str, str]:
         mark, ascii_mark, style = _MARKS[fate]
-        return (ascii_mark if self._console.options.ascii_only else mark, style)
+        return (ascii_mark if self._terminal.is_ascii else mark, style)
 
     def _legend(self) -> RenderableType:
-        seen = set(fates(self._probe.attempts))
+        met = {fate for _, fate in seen(self._run)}
         said = [
             Text.assemble(self._mark(fate), (f" {_MEANINGS[fate]}   ", "dim"))
             for fate in Fate
-            if fate in seen
+            if fate in met
         ]
         return Padding(Text.assemble(*said), (1, 2, 0, 2))
 
     def _chart(self, drawn: Picture) -> RenderableType:
         style = "red" if drawn.lost else "green"
+        title = Text(drawn.title[:1].upper() + drawn.title[1:], f"bold {style}")
+        return Group(title, *self._bars(drawn, style), *self._marks(drawn, style))
+
+    def _bars(self, drawn: Picture, style: str) -> Iterator[Text]:
+        """Yield the bytes sent over time, a line for each row of the chart, and the axis."""
         columns = [
             drawn.sent_at((column + 1) / _CHART_COLUMNS * drawn.seconds)
             for column in range(_CHART_COLUMNS)
         ]
-        top, margin = words.size(drawn.top_bytes), 11
-        lines = [Text.assemble((drawn.title[:1].upper() + drawn.title[1:], f"bold {style}"))]
+        labels = {_CHART_ROWS - 1: words.size(drawn.top_bytes), 0: "0"}
         for row in reversed(range(_CHART_ROWS)):
-            label = top if row == _CHART_ROWS - 1 else "0" if row == 0 else ""
+            label = labels.get(row, "")
             bars = "".join(self._block(sent / drawn.top_bytes, row) for sent in columns)
-            axis = self._glyph("┤" if label else "│")
-            lines.append(Text.assemble((f"{label:>{margin - 1}} {axis}", "dim"), (bars, style)))
-        base = self._glyph("└") + self._glyph("─") * _CHART_COLUMNS
-        lines.append(Text(" " * margin + base, "dim"))
-        cross = self._mark(Fate.LOST if drawn.lost else Fate.DELIVERED)
-        marks = [" "] * (_CHART_COLUMNS + 1)
-        marks[_CHART_COLUMNS] = cross[0]
-        under = Text(" " * margin)
+            axis = self._terminal.glyph("┤" if label else "│")
+            yield Text.assemble((f"{label:>{_CHART_MARGIN - 1}} {axis}", "dim"), (bars, style))
+        base = self._terminal.glyph("└") + self._terminal.glyph("─") * _CHART_COLUMNS
+        yield Text(" " * _CHART_MARGIN + base, "dim")
+
+    def _marks(self, drawn: Picture, style: str) -> Iterator[Text]:
+        """Yield the line under the chart, which marks answer and end, and what the marks mean."""
+        end = self._mark(Fate.LOST if drawn.lost else Fate.DELIVERED)
+        ready = self._terminal.glyph("▲")
+        under = [Text(" ")] * _CHART_COLUMNS + [Text(end[0], style)]
         if drawn.answer is not None:
-            place = min(
-                int(drawn.answer[0] / drawn.seconds * _CHART_COLUMNS) + 1, _CHART_COLUMNS - 1
-            )
-            marks[place] = self._glyph("▲")
-        for mark in marks:
-            under.append(mark, style if mark == cross[0] else "cyan")
-        lines.append(under)
+            place = int(drawn.answer[0] / drawn.seconds * _CHART_COLUMNS) + 1
+            under[min(place, _CHART_COLUMNS - 1)] = Text(ready, "cyan")
+        yield Text.assemble(" " * _CHART_MARGIN, *under)
+        margin = " " * (_CHART_MARGIN + 1)
         if drawn.answer is not None:
-            lines.append(
-                Text.assemble(
-                    " " * (margin + 1), (self._glyph("▲"), "cyan"), f" {drawn.answer_words}"
-                )
-            )
-        lines.append(Text.assemble(" " * (margin + 1), cross, f" {drawn.end_words}"))
-        return Group(*lines)
+            yield Text.assemble(margin, (ready, "cyan"), f" {drawn.answer_words}")
+        yield Text.assemble(margin, end, f" {drawn.end_words}")
 
     def _block(self, share: float, row: int) -> str:
         """Return the part of a column that is in one row of the chart."""
@@ -356,7 +330,7 @@ class ProbeScreen:
         if row == 0 and share > 0:
             eighths = max(eighths, 1)
         eighths = max(0, min(eighths, 8))
-        if self._console.options.ascii_only:
+        if self._terminal.is_ascii:
             return "#" if eighths >= 4 or (row == 0 and eighths) else " "
         return _EIGHTHS[eighths]
 
@@ -370,11 +344,11 @@ class ProbeScreen:
         )
         for name, justify in _COLUMNS:
             table.add_column(name, no_wrap=True, justify=justify)
-        for cell, seen in cells(self._probe):
-            if not seen:
+        for cell, made in cells(self._run):
+            if not made:
                 continue
             # The worst of a cell: a loss, if there was one.
-            attempt, fate = next(((a, f) for a, f in seen if f.is_loss), seen[0])
+            attempt, fate = next(((a, f) for a, f in made if f.is_loss), made[0])
             answer = attempt.answer
             noticed, by_then = answer.noticed_seconds, answer.sent_at_noticed_bytes
             table.add_row(
@@ -404,12 +378,3 @@ class ProbeScreen:
             )
             shown += [Padding(Text(line, "cyan"), (0, 0, 0, 4)) for line in cure.lines]
         return Group(*shown)
-
-    # --- the terminal --------------------------------------------------------------------------
-
-    def _line(self, said: str) -> None:
-        # One line stays one line, so that other programs can read it.
-        self._console.print(Text(said), soft_wrap=True)
-
-    def _glyph(self, glyph: str) -> str:
-        return _ASCII[glyph] if self._console.options.ascii_only else glyph

@@ -1,54 +1,89 @@
-"""What a deployment does to early answers: uploads to it, and says which answers get lost."""
+"""What a deployment does to early answers: uploads to it, and says which of them get lost.
+
+For a pipeline, two calls and a report as data or as a page::
+
+    from drainkit_probe import Kind, as_data, as_html, probe
+
+    report = probe("http://127.0.0.1:8000/upload")
+    assert report.verdict.kind is Kind.DELIVERED, report.verdict.sentence
+
+- `probe` uploads what a `Plan` says, one connection at a time, and returns a `Report`: the `Run`
+  with each `Attempt`, and the `Verdict`. ``kind`` is for programs, ``sentence`` for people.
+- `as_data` makes JSON's types of a report, which `schema` describes; `as_html` makes one page.
+- A `Run` a step at a time is for those who have something to say or to ask in between, as the
+  command ``drainkit probe`` does: `Run.resolve`, `Run.look`, `Run.upload`, then `conclude`.
+- `seen`, `cells`, `rows`, `pair`, `picture` and `words` are what reports of your own are made of.
+
+Standard library and `drainkit_clients` only: nothing of drainkit is imported, and what is probed
+need not know of it.
+"""
 
 from . import words
 from ._data import as_data, error_shown, schema
-from ._html import report
+from ._fates import Fate, Pair, cells, pair, rows, seen
+from ._html import as_html
 from ._picture import ENDS, Picture, picture
 from ._plan import (
     CLIENTS,
     DEFAULT_MAX_TOTAL_BYTES,
     DEFAULT_SIZES,
+    DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
     WAYS,
+    Cell,
+    Client,
     Plan,
+    Way,
+    uploads_with,
 )
-from ._run import Attempt, Probe, Reuse
+from ._report import Report, conclude, probe
+from ._run import Attempt, Preflight, Reuse, Run
+from ._stacks import Cure
 from ._target import BadTargetError, Family, NotTestedError, Target, is_loopback, parse_header
-from ._verdict import Fate, Kind, Verdict, cells, fates, judge, not_tested, pair, rows
+from ._verdict import Kind, Verdict
 from ._version import VERSION
 
 __all__ = [
     "CLIENTS",
     "DEFAULT_MAX_TOTAL_BYTES",
     "DEFAULT_SIZES",
+    "DEFAULT_TIMEOUT_SECONDS",
     "DEFAULT_TRIES",
     "ENDS",
     "VERSION",
     "WAYS",
     "Attempt",
     "BadTargetError",
+    "Cell",
+    "Client",
+    "Cure",
     "Family",
     "Fate",
     "Kind",
     "NotTestedError",
+    "Pair",
     "Picture",
     "Plan",
-    "Probe",
+    "Preflight",
+    "Report",
     "Reuse",
+    "Run",
     "Target",
     "Verdict",
+    "Way",
     "as_data",
+    "as_html",
     "cells",
+    "conclude",
     "error_shown",
-    "fates",
     "is_loopback",
-    "judge",
-    "not_tested",
     "pair",
     "parse_header",
     "picture",
-    "report",
+    "probe",
     "rows",
     "schema",
+    "seen",
+    "uploads_with",
     "words",
 ]

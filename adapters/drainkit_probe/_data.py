@@ -11,8 +11,11 @@ from typing import Any
 
 from drainkit_clients import Answer
 
-from ._run import Attempt, Probe
-from ._verdict import Fate, Verdict, fates, server_shown
+from . import words
+from ._fates import Fate, seen
+from ._place import server_shown
+from ._report import Report
+from ._run import Attempt
 from ._version import VERSION
 
 # Of this form, not of the package.
@@ -26,26 +29,18 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def as_data(
-    probe: Probe, verdict: Verdict, *, reason: str | None = None, interrupted: bool = False
-) -> dict[str, Any]:
-    """Return a run as JSON's types.
-
-    Args:
-        probe: The run.
-        verdict: What it comes to.
-        reason: Why the target could not be tested, a word; None if it could.
-        interrupted: Whether Ctrl-C ended it.
-    """
-    plan, preflight = probe.plan, probe.preflight
+def as_data(report: Report) -> dict[str, Any]:
+    """Return a report as JSON's types; `schema` describes them."""
+    run, verdict = report.run, report.verdict
+    plan, preflight = run.plan, run.preflight
     return {
         "drainkit": VERSION,
         "format": FORMAT,
         "target": {
-            "url": probe.target.shown,
+            "url": run.target.shown,
             "address": preflight.address if preflight is not None else None,
-            "server": server_shown(probe),
-            "tls": probe.target.scheme == "https",
+            "server": server_shown(run),
+            "tls": run.target.scheme == "https",
         },
         "plan": {
             "method": plan.method,
@@ -64,12 +59,9 @@ def as_data(
         if preflight is None
         else {
             "status": preflight.answer.status,
-            "seconds": _rounded(preflight.answer.seconds),
+            "seconds": words.rounded(preflight.answer.seconds),
         },
-        "uploads": [
-            _upload(attempt, fate)
-            for attempt, fate in zip(probe.attempts, fates(probe.attempts), strict=True)
-        ],
+        "uploads": [_upload(attempt, fate) for attempt, fate in seen(run)],
         "verdict": {
             "kind": verdict.kind.value,
             "exit_status": verdict.kind.exit_status,
@@ -80,9 +72,9 @@ def as_data(
                 for cure in verdict.cures
             ],
             "notes": list(verdict.notes),
-            "reason": reason,
+            "reason": verdict.reason,
         },
-        "interrupted": interrupted,
+        "interrupted": report.interrupted,
     }
 
 
@@ -103,18 +95,13 @@ def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
         "fate": fate.value,
         "status": answer.status,
         "complete": answer.complete,
-        "noticed_seconds": _rounded(answer.noticed_seconds),
+        "noticed_seconds": words.rounded(answer.noticed_seconds),
         "sent_at_noticed_bytes": answer.sent_at_noticed_bytes,
-        "first_byte_seconds": _rounded(answer.first_byte_seconds),
+        "first_byte_seconds": words.rounded(answer.first_byte_seconds),
         "sent_at_first_byte_bytes": answer.sent_at_first_byte_bytes,
         "sent_bytes": answer.sent_bytes,
-        "seconds": _rounded(answer.seconds),
+        "seconds": words.rounded(answer.seconds),
         "ended": attempt.end,
         "connection": attempt.reuse.value,
         "error": error_shown(answer),
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    # Microseconds: finer than anything that was measured.
-    return None if seconds is None else round(seconds, 6)

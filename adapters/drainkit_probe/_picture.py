@@ -9,8 +9,8 @@ import bisect
 from dataclasses import dataclass
 
 from . import words
+from ._fates import Fate
 from ._run import Attempt
-from ._verdict import Fate
 
 # What a connection's end is called where people read it.
 ENDS = {
