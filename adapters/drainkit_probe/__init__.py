@@ -12,6 +12,7 @@ For a pipeline, two calls and a report as data or as a page::
 - `as_data` makes JSON's types of a report, which `schema` describes; `as_html` makes one page.
 - A `Run` a step at a time is for those who have something to say or to ask in between, as the
   command ``drainkit probe`` does: `Run.resolve`, `Run.look`, `Run.upload`, then `conclude`.
+  The sentences name the options of that command: ``--timeout`` is ``Plan.timeout_seconds``.
 - `seen`, `cells`, `rows`, `pair`, `picture` and `words` are what reports of your own are made of.
 
 Standard library and `drainkit_clients` only: nothing of drainkit is imported, and what is probed

@@ -230,7 +230,7 @@ def check_header(name: str, value: str) -> None:
     if not _NAME.fullmatch(name):
         raise BadTargetError(f"{name[:40]!r} is not the name of a header, as 'X-Api-Version' is")
     if (cure := _OWN.get(name.lower())) is not None:
-        raise BadTargetError(f"the header {name} is not for -H: {cure}")
+        raise BadTargetError(f"the header {name} is the probe's own: {cure}")
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
