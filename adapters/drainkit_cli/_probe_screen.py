@@ -32,7 +32,7 @@ from drainkit_probe import (
     Run,
     Verdict,
     cells,
-    error_shown,
+    error_words,
     pair,
     picture,
     rows,
@@ -160,8 +160,8 @@ class ProbeScreen:
                 f"answer ready after {words.duration(answer.noticed_seconds)} with "
                 f"{words.size(answer.sent_at_noticed_bytes or 0)} sent"
             )
-        if fate.is_loss and (error := error_shown(answer)) is not None:
-            said.append(error.removesuffix(f" after {answer.sent_bytes} bytes"))
+        if fate.is_loss and (error := error_words(answer)) is not None:
+            said.append(error)
         said.append(f"{words.size(answer.sent_bytes)} sent in {words.duration(answer.seconds)}")
         said.append(f"connection {ENDS[attempt.end]}")
         if attempt.reuse is not Reuse.UNTRIED:

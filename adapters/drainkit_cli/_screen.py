@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from drainkit_probe import VERSION, words
+from drainkit_probe import VERSION, error_words, words
 
 from ._experiment import LOOPBACK, STATUS, Observation, Try
 from ._terminal import Terminal
@@ -146,8 +146,7 @@ class Screen:
             assert answer.first_byte_seconds is not None  # the whole answer is there
             first = words.duration(answer.first_byte_seconds)
             said = f"{answer.status} arrived, first byte read after {first}"
-        elif answer.error is not None:
-            error = answer.error.removesuffix(f" after {answer.sent_bytes} bytes")
+        elif (error := error_words(answer)) is not None:
             said = f"lost, {error} after {words.size(answer.sent_bytes)}"
         else:
             said = f"another answer arrived, status {answer.status}"

@@ -20,7 +20,7 @@ need not know of it.
 """
 
 from . import words
-from ._data import as_data, error_shown, schema
+from ._data import as_data, error_words, schema
 from ._fates import Fate, Pair, cells, pair, rows, seen
 from ._html import as_html
 from ._picture import ENDS, Picture, picture
@@ -76,7 +76,7 @@ __all__ = [
     "as_html",
     "cells",
     "conclude",
-    "error_shown",
+    "error_words",
     "is_loopback",
     "pair",
     "parse_header",

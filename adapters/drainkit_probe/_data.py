@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 from typing import Any
 
 from drainkit_clients import Answer
@@ -78,11 +79,17 @@ def as_data(report: Report) -> dict[str, Any]:
     }
 
 
-def error_shown(answer: Answer) -> str | None:
+def _error_shown(answer: Answer) -> str | None:
     """Return what went wrong, without what the other side sent: it may be our own secrets."""
     if answer.error is None:
         return None
     return "bad response" if answer.error.startswith("bad response") else answer.error
+
+
+def error_words(answer: Answer) -> str | None:
+    """Return what went wrong for people, who read beside it how much was sent; None if nothing."""
+    error = _error_shown(answer)
+    return None if error is None else re.sub(r" after [0-9]+ bytes?$", "", error)
 
 
 def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
@@ -103,5 +110,5 @@ def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
         "seconds": words.rounded(answer.seconds),
         "ended": attempt.end,
         "connection": attempt.reuse.value,
-        "error": error_shown(answer),
+        "error": _error_shown(answer),
     }

@@ -110,7 +110,7 @@ def test_a_run_a_step_at_a_time_may_be_left_in_the_middle():
         ({"ways": ("close",)}, "ways must be one or more of WAYS"),
         ({"sizes": ()}, "sizes must be integers of 1 or more in ascending order; got ()"),
         ({"sizes": (2000, 1000)}, "in ascending order; got (2000, 1000)"),
-        ({"sizes": (10,)}, "size_bytes must be "),
+        ({"sizes": (10,)}, "size_bytes must be an integer of 169 or more; got 10"),
         ({"field": 'a"b'}, "field"),
         ({"body": FileBody("a", 7)}, "sizes must be (7,), the size of the body; got"),
         ({"tries": 0}, "tries must be an integer of 1 or more; got 0"),
