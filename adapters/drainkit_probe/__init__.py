@@ -33,12 +33,14 @@ from ._plan import (
     WAYS,
     Cell,
     Client,
+    ClientName,
     Plan,
     Way,
+    WayName,
     uploads_with,
 )
 from ._report import Report, conclude, probe
-from ._run import Attempt, Preflight, Reuse, Run
+from ._run import Attempt, End, Preflight, Reuse, Run
 from ._stacks import Cure
 from ._target import BadTargetError, Family, NotTestedError, Target, is_loopback, parse_header
 from ._verdict import Kind, Verdict
@@ -57,7 +59,9 @@ __all__ = [
     "BadTargetError",
     "Cell",
     "Client",
+    "ClientName",
     "Cure",
+    "End",
     "Family",
     "Fate",
     "Kind",
@@ -72,6 +76,7 @@ __all__ = [
     "Target",
     "Verdict",
     "Way",
+    "WayName",
     "as_data",
     "as_html",
     "cells",
