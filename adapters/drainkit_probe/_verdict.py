@@ -7,10 +7,12 @@ Rule 2: it may be asked at any time, since Ctrl-C asks in the middle.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from . import words
+from ._chance import unseen_percent
 from ._fates import Fate, seen
 from ._notes import notes
 from ._place import cures_for, place_of, proxy_of, server_of
@@ -108,15 +110,24 @@ def _none_over(run: Run, counts: Counter[Fate]) -> Verdict:
 def _all_delivered(run: Run) -> Verdict:
     total = words.count(len(run.attempts), "answer")
     also = tuple(notes(run, Counter()))
-    if any(attempt.early for attempt in run.attempts):
+    arrived = f"All {total} arrived" if len(run.attempts) > 1 else "The answer arrived"
+    if early := sum(attempt.early for attempt in run.attempts):
         return Verdict(
             Kind.DELIVERED,
-            f"All {total} arrived, early ones too: nothing is lost here.",
-            notes=also,
+            f"{arrived}, {early} of them early: nothing was lost.",
+            notes=(*_unseen(early), *also),
         )
+    if run.target.scheme == "https" and all(a.cell.client.name == "strict" for a in run.attempts):
+        # Over TLS nobody sees an answer before reading it, and this client sends first.
+        one = "it" if len(run.attempts) == 1 else "any"
+        sentence = f"{arrived}, but whether {one} was early cannot be seen over TLS by this client."
+    elif len(run.attempts) == 1:
+        sentence = f"{arrived}, but not early: it came after the whole upload was sent."
+    else:
+        sentence = f"{arrived}, but none was early: each came after its whole upload was sent."
     return Verdict(
         Kind.NOT_EARLY,
-        f"All {total} arrived, but none was early: each upload was read to its end first.",
+        sentence,
         notes=(
             "An answer can only get lost where uploads are refused. Probe such a path: one that "
             "answers 401, 404 or 413 at once. A proxy or server that stores uploads first (nginx "
@@ -126,12 +137,21 @@ def _all_delivered(run: Run) -> Verdict:
     )
 
 
+def _unseen(early: int) -> Iterator[str]:
+    """Say what a run without a loss leaves open."""
+    if percent := unseen_percent(early):
+        yield (
+            f"A loss is a race. If {percent} % of early answers were lost, {early} in a row would "
+            "still arrive in one run of twenty; more --tries tell more."
+        )
+
+
 def _lost(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]) -> Verdict:
     lost = [a for a, fate in every if fate.is_loss]
-    were = "answer was" if len(every) == 1 else "answers were"
-    sentence = f"{len(lost)} of {len(every)} {were} lost: {where(run, lost)}."
+    sentence = f"{_some(lost, every)} lost: {where(run, lost)}"
     if len(lost) == len(every):
-        sentence = f"No answer arrives: {words.count(len(lost), 'upload')}, and all were lost."
+        them = "it was" if len(lost) == 1 else "all were"
+        sentence = f"No answer arrived: {words.count(len(lost), 'upload')}, and {them} lost."
     if replaced := sum(fate is Fate.REPLACED for _, fate in every):
         also = (f"{replaced} of them were replaced by the words of {proxy_of(every)}.", *also)
     stack = stack_of(server_of(run, every))
@@ -144,8 +164,8 @@ def _replaced(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]
     said = words.listed([str(status) for status in statuses], "or")
     proxy = proxy_of(every)
     sentence = (
-        f"{len(replaced)} of {len(every)} answers were replaced by a {said} in the words of "
-        f"{proxy}: {where(run, replaced)}."
+        f"{_some(replaced, every)} replaced by a {said} in the words of {proxy}: "
+        f"{where(run, replaced)}"
     )
     stack = stack_of(server_of(run, every))
     behind = stack.name if stack is not None and not stack.is_proxy else "the application server"
@@ -154,3 +174,8 @@ def _replaced(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]
         "upload unread, the proxy fails to send the rest, and so it never passes the answer on."
     )
     return Verdict(Kind.REPLACED, sentence, place, cures_for(stack), also)
+
+
+def _some(those: list[Attempt], every: list[tuple[Attempt, Fate]]) -> str:
+    were = "was" if len(those) == 1 else "were"
+    return f"{len(those)} of {words.count(len(every), 'answer')} {were}"

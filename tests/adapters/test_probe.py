@@ -86,9 +86,9 @@ def test_answers_that_arrive_early_are_delivered():
 
     assert 0 == result.exit_code
     assert "delivered" == data["verdict"]["kind"]
-    assert (
-        "All 4 answers arrived, early ones too: nothing is lost here."
-        == (data["verdict"]["sentence"])
+    assert re.fullmatch(
+        "All 4 answers arrived, [2-4] of them early: nothing was lost.",
+        data["verdict"]["sentence"],
     )
     large = [one for one in data["uploads"] if one["size_bytes"] == 8 * MIB]
     assert all(one["sent_at_noticed_bytes"] < 8 * MIB for one in large)
@@ -116,9 +116,10 @@ def test_a_reset_is_a_loss_for_those_who_send_first(script):
 
     assert (1, "lost") == (result.exit_code, verdict["kind"])
     assert re.fullmatch(
-        r"\d of 4 answers were lost: (from about .* on|already at 64 KiB|at 8 MiB), "
-        r"for (clients like browsers and Python's http.client; clients like curl get them|every "
-        r"kind of client)\.",
+        r"\d of 4 answers (was|were) lost: (already at 64 KiB|at 8 MiB), for (clients like "
+        r"browsers and Python's http.client \(. of .\), not for clients like curl \(0 of .\)\. "
+        r"With so few tries the difference may be chance; more --tries tell|every kind of "
+        r"client)\.",
         verdict["sentence"],
     )
     assert "calls itself 'scripted'" in verdict["place"]
@@ -132,8 +133,8 @@ def test_a_reset_is_a_loss_for_those_who_send_first(script):
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        (closing_on_uploads, "No answer arrives: 4 uploads, and all were lost."),
-        (truncating, "No answer arrives: 4 uploads, and all were lost."),
+        (closing_on_uploads, "No answer arrived: 4 uploads, and all were lost."),
+        (truncating, "No answer arrived: 4 uploads, and all were lost."),
     ],
 )
 def test_without_any_answer_it_is_a_loss_for_everybody(script, sentence):
@@ -174,8 +175,8 @@ def test_a_proxys_words_are_a_loss_and_it_is_named(page, whose):
 
     assert (1, "replaced") == (result.exit_code, verdict["kind"])
     assert (
-        f"2 of 4 answers were replaced by a 502 in the words of {whose}: from about 8 MiB on, for "
-        "every kind of client."
+        f"2 of 4 answers were replaced by a 502 in the words of {whose}: at 8 MiB, for every kind "
+        "of client."
     ) == verdict["sentence"]
     assert f"between {whose} and gunicorn behind it" in verdict["place"]
     assert "Flask" == verdict["cures"][0]["world"]
