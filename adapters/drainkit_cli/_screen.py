@@ -22,6 +22,10 @@ from ._experiment import LOOPBACK, STATUS, Observation, Try
 from ._terminal import Terminal
 
 _BAR_COLUMNS = 16
+# What a panel's frame takes from its title.
+_PANEL_COLUMNS = 6
+# Below this there is no place for bars beside the words.
+_LEAST_COLUMNS = 60
 
 # More tries than this would push the first of them off a screen of 24 lines.
 _MOST_ROWS = 3
@@ -50,7 +54,7 @@ class Screen:
         with Progress(
             SpinnerColumn("line" if self._terminal.is_ascii else "dots"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=max(1, min(24, self._console.width - 32))),
             MofNCompleteColumn(),
             TextColumn("uploads"),
             console=self._console,
@@ -100,8 +104,8 @@ class Screen:
         shown.add_row(Text(self._terminal.glyph(mark), f"bold {style}"), Text(verdict, "bold"))
         print_(shown)
         if observation.convincing:
-            print_(Text("  from drainkit_wsgi import DrainMiddleware", "dim"))
-            print_(Text("  application = DrainMiddleware(application)", "dim"))
+            self._terminal.code("from drainkit_wsgi import DrainMiddleware")
+            self._terminal.code("application = DrainMiddleware(application)")
 
     def _panel(self, title: str, tries: tuple[Try, ...]) -> Panel:
         arrived = sum(one.arrived for one in tries)
@@ -117,12 +121,17 @@ class Screen:
                 self._bar(one, colour),
                 self._outcome(one, colour),
             )
+        separator = f" {self._terminal.glyph('·')} "
+        shown = Text.assemble((title, "bold"), separator, (count, style))
         parts: list[Table | Text] = [rows]
+        if not self._terminal.fits(shown, _PANEL_COLUMNS):
+            shown = Text(title, "bold")
+            parts.insert(0, Text(count, style))
         if len(tries) > _MOST_ROWS:
             parts.append(Text(f"and {len(tries) - _MOST_ROWS} more; --json has them all", "dim"))
         return Panel(
             Group(*parts),
-            title=Text.assemble((title, "bold"), f" {self._terminal.glyph('·')} ", (count, style)),
+            title=shown,
             title_align="left",
             border_style=style,
             box=box.ROUNDED,
@@ -134,6 +143,8 @@ class Screen:
 
     def _bar(self, one: Try, colour: str) -> Text:
         """Show how much of the upload was sent."""
+        if self._console.width < _LEAST_COLUMNS:
+            return Text()
         sent = one.answer.sent_bytes / self._size_bytes
         # What was sent shows, however little it was.
         filled = max(1, int(sent * _BAR_COLUMNS)) if sent else 0

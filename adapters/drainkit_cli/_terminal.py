@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.measure import Measurement
 from rich.text import Text
 
 Color = Literal["auto", "always", "never"]
 
 _MOST_COLUMNS = 80
+_UNBOUNDED_COLUMNS = 1000
 _ASCII = {
     "✓": "+",
     "✗": "x",
@@ -59,4 +61,19 @@ class Terminal:
 
     def glyph(self, glyph: str) -> str:
         """Return a mark, or what stands for it in ASCII."""
-        return _ASCII[glyph] if self.is_ascii else glyph
+        return _ASCII.get(glyph, glyph) if self.is_ascii else glyph
+
+    def code(self, line: str) -> None:
+        """Print a line to copy: a narrow terminal wraps it by itself, and copies it whole."""
+        self.console.print(Text(f"    {line}", "cyan"), soft_wrap=True)
+
+    def fits(self, shown: RenderableType, indent: int = 0) -> bool:
+        """Whether something is no wider than the console.
+
+        Args:
+            shown: What is to be printed.
+            indent: The columns in front of it.
+        """
+        unbounded = self.console.options.update(max_width=_UNBOUNDED_COLUMNS)
+        wanted = Measurement.get(self.console, unbounded, shown).maximum
+        return wanted + indent <= self.console.width

@@ -703,6 +703,28 @@ def test_on_a_terminal_it_fits_80_columns_and_draws_the_pictures():
     assert "…" not in text  # nothing is cut off
 
 
+@pytest.mark.parametrize("columns", [60, 40])
+def test_on_a_narrow_terminal_it_fits_too(columns):
+    """Nothing is cut off: tables have other forms, and lines to copy are the terminal's to wrap."""
+    with serving(resetting) as url:
+        status, written = on_terminal(url, *SMALL, columns=columns)
+    code = re.compile(r"    (import|from|MIDDLEWARE|app|application|drainkit_)\b.*")
+    lines = [line for line in screen_of(written) if not code.match(line)]
+
+    assert 1 == status, written
+    assert [] == [line for line in lines if len(line) > columns]
+    assert "…" not in written
+    text = "\n".join(lines)
+    assert "╭─ LOST ─" in text
+    assert re.search(
+        r"keep-alive +strict .*✗\s*\n" if columns == 60 else r"strict +8 MiB +✗\s", text
+    )
+    assert "keep-alive, strict, 8 MiB: ✗ none" in text
+    assert re.search(r"▲ answer ready: .*, .* of 8\s+MiB sent", text)
+    assert re.search(r"✗ reset: .*, .* sent", text)
+    assert '    MIDDLEWARE.insert(0, "drainkit_django.DrainMiddleware")' in screen_of(written)
+
+
 def test_no_color_is_honoured():
     """https://no-color.org: no colour, whatever else."""
     with serving(resetting) as url:
