@@ -21,6 +21,8 @@ _PORTS = {"http": 80, "https": 443}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
 # RFC 9110 section 5.6.2: what the name of a header is made of.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 3986 section 3.1. Without the slashes "localhost:8000" would be of the scheme "localhost".
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\uffff]")
 
 # The probe varies these itself: that is what it measures.
@@ -72,9 +74,14 @@ class Target:
     def parse(cls, url: str) -> Target:
         """Return the target that a URL names.
 
+        Args:
+            url: The URL; without a scheme it is one of http, as with curl.
+
         Raises:
-            BadTargetError: If it cannot be used; the message does not repeat what may be secret.
+            BadTargetError: It cannot be used; the message does not repeat what may be secret.
         """
+        if not _SCHEME.match(url):
+            url = f"http://{url}"
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -82,7 +89,8 @@ class Target:
             raise BadTargetError("the URL cannot be read; check its host and its port") from None
         if parts.scheme not in _PORTS:
             raise BadTargetError(
-                "the URL must begin with http:// or https://, as in http://127.0.0.1:8000/upload"
+                "the URL must begin with http:// or https://, or with the host, as in "
+                "http://127.0.0.1:8000/upload"
             )
         if not parts.hostname:
             raise BadTargetError("the URL names no host, as http://127.0.0.1:8000/upload does")

@@ -27,7 +27,7 @@ from click.testing import CliRunner, Result
 
 from drainkit_cli import main
 from drainkit_clients import Answer
-from drainkit_probe import CLIENTS, WAYS, Target, is_loopback, schema
+from drainkit_probe import CLIENTS, WAYS, BadTargetError, Target, is_loopback, schema
 from drainkit_probe._stacks import stack_of, whose_words
 from tests.adapters.probed import (
     CLOSED,
@@ -490,7 +490,7 @@ def test_which_addresses_are_this_machine(address, ours):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["example.test"], "the URL must begin with http:// or https://"),
+        (["ftp://example.test"], "the URL must begin with http:// or https://"),
         (["http://"], "the URL names no host"),
         (["http://127.0.0.1:0x50/"], "the URL cannot be read; check its host and its port"),
         (["http://127.0.0.1/a b"], "percent-encode it"),
@@ -801,6 +801,29 @@ def test_the_plan_and_the_schema_know_the_same_names():
 )
 def test_elsewhere_is_another_scheme_host_or_port(location, elsewhere):
     assert elsewhere == Target.parse("http://a.test/up").elsewhere(location)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("127.0.0.1:8000/x", "http://127.0.0.1:8000/x"),
+        ("localhost:8000/x?a=1", "http://localhost:8000/x?..."),
+        ("shop.example", "http://shop.example/"),
+        ("[::1]:8000", "http://[::1]:8000/"),
+        ("bob:pa@a.test/up", "http://a.test/up"),
+        ("a.test/?next=https://b.test/", "http://a.test/?..."),
+        ("HTTPS://a.test/", "https://a.test/"),
+    ],
+)
+def test_a_url_without_a_scheme_is_one_of_http(url, shown):
+    """As with curl; what it was taken for is shown before anything is sent."""
+    assert shown == Target.parse(url).shown
+
+
+@pytest.mark.parametrize("url", ["", "/up", "//a.test/", "::1"])
+def test_what_names_no_host_is_refused(url):
+    with pytest.raises(BadTargetError):
+        Target.parse(url)
 
 
 def test_the_typed_host_is_shown_without_control_characters():
