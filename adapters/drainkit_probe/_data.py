@@ -37,6 +37,7 @@ def as_data(report: Report) -> dict[str, Any]:
     return {
         "drainkit": VERSION,
         "format": FORMAT,
+        "began": run.began.isoformat(timespec="seconds"),
         "target": {
             "url": run.target.shown,
             "address": preflight.address if preflight is not None else None,

@@ -113,7 +113,7 @@ def as_html(report: Report) -> str:
     body = [
         "<h1>drainkit probe</h1>",
         f'<p class="url">{escape(run.target.shown)}</p>',
-        f'<p class="meta">{escape(" · ".join(meta))}</p>',
+        f'<p class="meta">{escape(" · ".join(meta))} · {_date(run)}</p>',
         f'<section class="verdict {_TONES[verdict.kind]}"><b>{verdict.kind.value}</b>'
         f"<p>{escape(verdict.sentence)}</p>{place}</section>",
     ]
@@ -133,6 +133,11 @@ def as_html(report: Report) -> str:
         + "\n".join(filter(None, body))
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _date(run: Run) -> str:
+    began = run.began.isoformat(timespec="seconds")
+    return f'<time datetime="{began}">{run.began:%Y-%m-%d %H:%M} UTC</time>'
 
 
 def _pictures(run: Run) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Literal
 
@@ -94,6 +95,7 @@ class Run:
             were looked up.
         preflight: What the request without a body found; None before it was made.
         attempts: The uploads so far.
+        began: When the run was made, in UTC.
     """
 
     target: Target
@@ -103,6 +105,7 @@ class Run:
     addresses: tuple[str, ...] = ()
     preflight: Preflight | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def resolve(self) -> tuple[str, ...]:
         """Look up the endpoint's addresses, and keep them; nothing is sent to it.

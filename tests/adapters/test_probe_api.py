@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -21,6 +22,7 @@ from drainkit_probe import (
     as_html,
     conclude,
     probe,
+    schema,
     seen,
     words,
 )
@@ -99,6 +101,21 @@ def test_a_run_a_step_at_a_time_may_be_left_in_the_middle():
     assert (True, Kind.NOT_TESTED) == (before.interrupted, before.verdict.kind)
     assert (True, 1) == (report.interrupted, len(report.run.attempts))
     assert report.verdict.kind in (Kind.DELIVERED, Kind.NOT_EARLY)
+
+
+def test_reports_carry_the_date():
+    """Reports of before and after can be told apart."""
+    before = datetime.now(UTC).replace(microsecond=0)
+    run = Run(Target.parse("http://a.test/"), SMALL)
+    report = conclude(run, KeyboardInterrupt())
+    began = datetime.fromisoformat(as_data(report)["began"])
+
+    assert before <= began <= datetime.now(UTC)
+    assert timedelta(0) == began.utcoffset()
+    assert f'<time datetime="{began.isoformat()}">{began:%Y-%m-%d %H:%M} UTC</time>' in (
+        as_html(report)
+    )
+    assert "date-time" == schema()["properties"]["began"]["format"]
 
 
 @pytest.mark.parametrize(
