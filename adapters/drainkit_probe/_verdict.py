@@ -112,9 +112,10 @@ def _all_delivered(run: Run) -> Verdict:
     also = tuple(notes(run, Counter()))
     arrived = f"All {total} arrived" if len(run.attempts) > 1 else "The answer arrived"
     if early := sum(attempt.early for attempt in run.attempts):
+        these = f"{early} of them early" if len(run.attempts) > 1 else "and it was early"
         return Verdict(
             Kind.DELIVERED,
-            f"{arrived}, {early} of them early: nothing was lost.",
+            f"{arrived}, {these}: nothing was lost.",
             notes=(*_unseen(early), *also),
         )
     if run.target.scheme == "https" and all(a.cell.client.name == "strict" for a in run.attempts):
@@ -140,9 +141,10 @@ def _all_delivered(run: Run) -> Verdict:
 def _unseen(early: int) -> Iterator[str]:
     """Say what a run without a loss leaves open."""
     if percent := unseen_percent(early):
+        so_many = f"{early} in a row" if early > 1 else "one"
         yield (
-            f"A loss is a race. If {percent} % of early answers were lost, {early} in a row would "
-            "still arrive in one run of twenty; more --tries tell more."
+            f"A loss is a race. If {percent} % of early answers were lost, {so_many} would still "
+            "arrive in one run of twenty; more --tries tell more."
         )
 
 
@@ -153,7 +155,8 @@ def _lost(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]) ->
         them = "it was" if len(lost) == 1 else "all were"
         sentence = f"No answer arrived: {words.count(len(lost), 'upload')}, and {them} lost."
     if replaced := sum(fate is Fate.REPLACED for _, fate in every):
-        also = (f"{replaced} of them were replaced by the words of {proxy_of(every)}.", *also)
+        were = "was" if replaced == 1 else "were"
+        also = (f"{replaced} of them {were} replaced by the words of {proxy_of(every)}.", *also)
     stack = stack_of(server_of(run, every))
     return Verdict(Kind.LOST, sentence, place_of(stack, run, every), cures_for(stack), also)
 
