@@ -35,7 +35,7 @@ class Exchange:
         drain: Drain,
         on_report: OnReport | None,
     ) -> None:
-        """Begin before the application is called; `open` knows when."""
+        """Begin before the application is called; `open` knows for which requests."""
         self._scope = scope
         self._send = send
         self._server = server
