@@ -30,8 +30,10 @@ class Body(Inbox):
     """The body of one request. It is the inbox itself: one object less for each request.
 
     Attributes:
-        drain: The engine's drain of this body.
+        drain: The engine's drain of this body, once it has been opened.
     """
+
+    drain: Drain
 
     __slots__ = (
         "_clock",
@@ -48,7 +50,6 @@ class Body(Inbox):
         receive: Receive,
         send: Send,
         server: Server,
-        drain: Drain,
         on_report: OnReport | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -58,12 +59,10 @@ class Body(Inbox):
             receive: The server's.
             send: The server's.
             server: Its row.
-            drain: The engine's drain.
             on_report: Told of the drain; ``None`` when nobody is.
             loop: asyncio's event loop; ``None`` under trio.
         """
         super().__init__(receive)
-        self.drain = drain
         self._clock = anyio.current_time if loop is None else loop.time
         self._is_stepped = server.is_stepped and loop is not None
         self._send = send
@@ -212,6 +211,5 @@ class Body(Inbox):
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
-        self.stop(Outcome.ERROR, "cancelled")
         if self._pending is not None:
             self._give_up_pending()

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Awaitable, Coroutine, Generator
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 
 from ._types import Message, Receive
+
+Loop: TypeAlias = asyncio.AbstractEventLoop
 
 
 class Inbox:
@@ -41,8 +43,12 @@ class Inbox:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._is_busy = False
         if self._freed is not None:
-            self._freed.set()
-            self._freed = None
+            self._set_free()
+
+    def _set_free(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            freed.set()
 
     async def _wait_until_free(self) -> None:
         while self._is_busy:
