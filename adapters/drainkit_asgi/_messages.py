@@ -61,9 +61,9 @@ def body_fields(scope: Scope) -> BodyFields | None:
     encoding: bytes | None = None
     expect: bytes | None = None
     headers = scope.get("headers", ())
-    if not isinstance(headers, (list, tuple)):
-        # Any iterable, by the specification; one that can be read once is the application's.
-        headers = scope["headers"] = list(headers)
+    if not isinstance(headers, (list, tuple)) or (headers and not _is_pair(headers[0])):
+        # The same of a scope's headers: what can be read once is the application's to read.
+        headers = scope["headers"] = [tuple(pair) for pair in headers]
     for name, value in headers:
         if name not in _FRAMING_FIELDS:
             continue  # almost all: one look-up, not three comparisons
@@ -78,6 +78,10 @@ def body_fields(scope: Scope) -> BodyFields | None:
     if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
         return None
     return BodyFields(http_version, length, encoding, expect)
+
+
+def _is_pair(item: object) -> bool:
+    return isinstance(item, (list, tuple))
 
 
 def is_empty(message: Message) -> bool:
@@ -98,7 +102,8 @@ def start_fields(message: Message) -> tuple[int, int | None, list[tuple[bytes, b
     """
     status: Any = message.get("status")
     try:
-        headers = list(message.get("headers", ()))  # any iterable, by the specification
+        # Iterables of iterables, by the specification, and each may be one that is read once.
+        headers: list[Any] = [tuple(pair) for pair in message.get("headers", ())]
         lengths = [
             int(value)
             for name, value in headers
