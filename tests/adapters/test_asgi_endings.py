@@ -398,8 +398,8 @@ async def test_the_applications_messages_and_headers_are_not_changed():
 
 
 HEADERS = {
-    "tuple": lambda pairs: tuple(pairs),
-    "iterator": lambda pairs: iter(pairs),
+    "tuple": tuple,
+    "iterator": iter,
     "list of iterators": lambda pairs: [iter(pair) for pair in pairs],
     "iterator of iterators": lambda pairs: iter([iter(pair) for pair in pairs]),
 }
