@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
@@ -149,10 +149,11 @@ class Upload(Body):
                 await self._wait_until_free()
                 continue  # another task may have received, or answered, meanwhile
             self._is_asked_for = self._is_busy = True
-            if self._opened is not None:
-                self._opened.invited = True
             try:
-                message = await (self._receive() if self._pending is None else self._next())
+                if self._opened is None:
+                    message = await self._receive()
+                else:
+                    message = await self._receive_behind_start()
             except Exception as exc:
                 self._give_up(exc)
                 raise
@@ -175,6 +176,14 @@ class Upload(Body):
             self._bytes_read += nbytes
         else:
             self._opened.app_read(nbytes, more)
+
+    def _receive_behind_start(self) -> Awaitable[Message]:
+        """Wait for the next message, and lose none if the application cancels that.
+
+        It may do so again and again while it streams, to see whether the client has left.
+        """
+        self.drain.invited = True
+        return self._next() if self._is_stepped else self._next_or_leave()
 
     async def _receive_late(self) -> Message:
         if self.gate is Gate.KEPT:
@@ -208,7 +217,7 @@ class Upload(Body):
         assert kept is not None  # the gate says so
         if not self._is_busy:
             with self:
-                message = await self._next_or_leave(at_once=True)
+                message = await self._look()
             if message is not None:
                 kept.lost_bytes += len(message.get("body", b""))
                 if message["type"] != REQUEST:
