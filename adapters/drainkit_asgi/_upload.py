@@ -218,11 +218,13 @@ class Upload(Body):
         if not self._is_busy:
             with self:
                 message = await self._look()
+            if message is not None and message["type"] != REQUEST:
+                self.gate = Gate.OVER
+                return
             if message is not None:
-                kept.lost_bytes += len(message.get("body", b""))
-                if message["type"] != REQUEST:
-                    self.gate = Gate.OVER
-                    return
+                nbytes = len(message.get("body", b""))
+                kept.lost_bytes += nbytes
+                self._count(nbytes, message.get("more_body", False))
         # Who polls in a cancelled scope ends here, and has seen that nobody left.
         await anyio.lowlevel.checkpoint()
         raise kept.error()
