@@ -57,6 +57,7 @@ class BodyFields(NamedTuple):
 
 def body_fields(scope: Scope) -> BodyFields | None:
     """Return what a request says of its body; ``None`` when it says that it has none."""
+    # In one piece although it is long: every request is asked, and a call costs as much as a test.
     length: bytes | None = None
     encoding: bytes | None = None
     expect: bytes | None = None

@@ -300,20 +300,15 @@ class Upload(Body):
     async def read_ahead(self) -> None:
         """Take the body off the connection, and keep some of it; until stopped or full."""
         drain = self.drain
-        policy = drain.policy
-        if policy is None or not drain.invited or drain.settled:
-            return
-        if self._kept is None:
-            self._kept = Kept(policy.late_read_bytes)
-        self._kept.expect(self._largest_bytes)
-        if self._is_full:
+        kept = self._kept_ahead()
+        if kept is None or self._is_full:
             return
         step = self._begin()
         if isinstance(step, DrainReport):
             return
         try:
             while isinstance(step, Read) and not self._is_full:
-                step = await self._read_one_ahead(self._kept, step)
+                step = await self._read_one_ahead(kept, step)
             if isinstance(step, DrainReport):
                 self.report(step)
         except Exception as exc:
@@ -322,6 +317,17 @@ class Upload(Body):
         finally:
             if drain.under_way:
                 drain.pause(self._clock())
+
+    def _kept_ahead(self) -> Kept | None:
+        """Return what keeps a body that is read ahead; ``None`` where nothing may be read."""
+        drain = self.drain
+        policy = drain.policy
+        if policy is None or not drain.invited or drain.settled:
+            return None
+        if self._kept is None:
+            self._kept = Kept(policy.late_read_bytes)
+        self._kept.expect(self._largest_bytes)
+        return self._kept
 
     @property
     def _is_full(self) -> bool:
