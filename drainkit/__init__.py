@@ -24,7 +24,7 @@ And this is the engine:
     Kept                           what an application that reads late will still have
 """
 
-from ._answer import RESPONSE_BUFFER_BYTES, Answer, Stage
+from ._answer import RESPONSE_BUFFER_BYTES, Stage
 from ._capacity import Capacity, process_capacity
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
@@ -40,7 +40,6 @@ __all__ = [
     "DISCARD_FIRST",
     "NO_BODY",
     "RESPONSE_BUFFER_BYTES",
-    "Answer",
     "BodyKind",
     "Capacity",
     "Drain",

@@ -161,7 +161,7 @@ class Drain:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        """Whether nothing is left to do, because the body has been read or its drain has ended."""
         return self.finished or self.report is not None
 
     @property

@@ -111,6 +111,10 @@ class Order(Answer):
     4. The last piece goes out as the server's `Moments` say.
 
     Attributes:
+        stage: How far the answer has come.
+        status: Its status code; ``None`` until it is known.
+        length: Its Content-Length; ``None`` when there is none.
+        passed_bytes: Bytes of its content that have been sent, or are being sent.
         client_is_quiet: Whether the client has stopped sending, so that it reads.
         is_patient: Whether the shell holds a piece for a while to see whether it is the last.
     """
