@@ -30,13 +30,14 @@ class Body(Inbox):
     """The body of one request. It is the inbox itself: one object less for each request.
 
     Attributes:
-        drain: The engine's drain of this body.
+        drain: The engine's drain of this body, once it has been opened.
     """
 
+    drain: Drain
+
     __slots__ = (
-        "_clock",
         "_connection",
-        "_is_stepped",
+        "_loop",
         "_on_report",
         "_send",
         "_server",
@@ -48,7 +49,6 @@ class Body(Inbox):
         receive: Receive,
         send: Send,
         server: Server,
-        drain: Drain,
         on_report: OnReport | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
@@ -58,18 +58,24 @@ class Body(Inbox):
             receive: The server's.
             send: The server's.
             server: Its row.
-            drain: The engine's drain.
             on_report: Told of the drain; ``None`` when nobody is.
             loop: asyncio's event loop; ``None`` under trio.
         """
         super().__init__(receive)
-        self.drain = drain
-        self._clock = anyio.current_time if loop is None else loop.time
-        self._is_stepped = server.is_stepped and loop is not None
+        self._loop = loop
         self._send = send
         self._server = server
         self._on_report = on_report
         self._connection: Connection | None = None
+
+    @property
+    def _clock(self) -> Callable[[], float]:
+        """The event loop's clock; `anyio.current_time` finds out with each call what is running."""
+        return anyio.current_time if self._loop is None else self._loop.time
+
+    @property
+    def _is_stepped(self) -> bool:
+        return self._server.is_stepped and self._loop is not None
 
     def _begin(self, *, may_invite: bool = True) -> Step:
         keep_heap()
@@ -212,6 +218,5 @@ class Body(Inbox):
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
-        self.stop(Outcome.ERROR, "cancelled")
         if self._pending is not None:
             self._give_up_pending()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import anyio
 
-from drainkit import DISCARD_FIRST, Drain, DrainPolicy, OnReport, Order
+from drainkit import DISCARD_FIRST, DrainPolicy, OnReport, Order
 
-from ._inbox import running_loop
+from ._inbox import Loop, running_loop
 from ._jobs import AsyncioJobs, Jobs, TrioJobs
-from ._messages import body_fields
+from ._messages import BodyFields
 from ._proxies import moments_behind
 from ._response import Response
 from ._types import ASGIApplication, Message, Receive, Scope, Send
@@ -27,22 +27,16 @@ class Exchange:
     __slots__ = ("_jobs", "_loop", "_response", "_scope", "_send", "_server", "_upload")
 
     def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        server: Server,
-        drain: Drain,
-        on_report: OnReport | None,
+        self, scope: Scope, send: Send, server: Server, upload: Upload, loop: Loop | None
     ) -> None:
         """Begin before the application is called; `open` knows for which requests."""
         self._scope = scope
         self._send = send
         self._server = server
-        self._loop = loop = running_loop()
-        self._upload = Upload(scope, receive, send, server, drain, on_report, loop)
-        self._response: Response | None = None
+        self._upload = upload
+        self._loop = loop
         self._jobs: Jobs | None = None
+        self._response: Response | None = None
 
     @classmethod
     def open(
@@ -50,37 +44,31 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
+        fields: BodyFields,
         policy: DrainPolicy,
         on_report: OnReport | None,
     ) -> Exchange | None:
-        """Begin an exchange if the request has a body that could be left on the connection.
+        """Begin an exchange if the request's body could be left on the connection.
 
         Args:
             scope: The scope of an HTTP request.
             receive: The server's.
             send: The server's.
+            fields: What the request says of its body.
             policy: The bounds of the drain.
             on_report: Told of the drain; ``None`` when nobody is.
 
         Returns:
-            The exchange; ``None`` when there is no such body.
+            The exchange; ``None`` when the server has read the body, or cannot say where it ends.
         """
-        fields = body_fields(scope)
-        if fields is None:
-            return None
         server = server_of(receive, send)
         if server.buffers_body:
             return None
         if server.needs_length and not fields.length and fields.encoding is None:
             return None
-        # Where the invitation goes out by itself, the body comes like any other.
-        drain = Drain(policy, fields.framing(expects=not server.invites_eagerly))
-        # For the report; the application may change its scope.
-        drain.protocol = f"HTTP/{fields.http_version}"
-        drain.server = server.name
-        drain.method = scope.get("method", "")
-        drain.path = scope.get("path", "")
-        return cls(scope, receive, send, server, drain, on_report)
+        loop = running_loop()
+        upload = Upload(scope, receive, send, fields, server, policy, on_report, loop)
+        return cls(scope, send, server, upload, loop)
 
     async def run(self, app: ASGIApplication) -> None:
         """Call the application, and see to its request's body.
@@ -88,14 +76,31 @@ class Exchange:
         Raises:
             Exception: What the application raised, when the body is over.
         """
-        if self._loop is not None:
-            await self._run(app)
+        if self._loop is None and self._jobs is None:
+            await self._run_under_trio(app)
             return
+        try:
+            try:
+                await app(self._scope, self._upload.receive, self.send)
+            except Exception:
+                # The server's own 500 must arrive, too.
+                await self._finish(is_returned=False)
+                raise
+            if self._response is not None or not self._upload.is_received:
+                await self._finish(is_returned=True)
+        finally:
+            try:
+                if self._response is not None:
+                    await self._response.abandon()
+            finally:
+                self._upload.end()
+
+    async def _run_under_trio(self, app: ASGIApplication) -> None:
         error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._jobs = TrioJobs(tasks)
             try:
-                await self._run(app)
+                await self.run(app)
             except Exception as exc:
                 error = exc  # not through the task group, which would wrap it
         if error is not None:
@@ -104,27 +109,11 @@ class Exchange:
             finally:
                 del error  # or its traceback and this frame would hold each other
 
-    async def _run(self, app: ASGIApplication) -> None:
-        try:
-            try:
-                await app(self._scope, self._upload.receive, self.send)
-            except Exception:
-                # The server's own 500 must arrive, too.
-                await self._finish(is_returned=False)
-                raise
-            await self._finish(is_returned=True)
-        finally:
-            try:
-                if self._response is not None:
-                    await self._response.abandon()
-            finally:
-                self._upload.end()
-
     async def send(self, message: Message) -> None:
         """The application's ``send``."""
         response = self._response
         if response is None:
-            if self._upload.drain.finished:
+            if self._upload.is_received:
                 # The ordinary request: its body has been received.
                 await self._send(message)
                 return
@@ -134,9 +123,8 @@ class Exchange:
     def _respond(self) -> Response:
         version: str = self._scope.get("http_version", "1.1")
         moments = self._server.moments.get(version[:1], DISCARD_FIRST)
-        order = Order(
-            self._upload.drain, moments_behind(self._scope, moments), sends_while_reading=True
-        )
+        drain = self._upload.open_drain()
+        order = Order(drain, moments_behind(self._scope, moments), sends_while_reading=True)
         jobs = AsyncioJobs(self._loop) if self._loop is not None else self._jobs
         assert jobs is not None  # run() made it under trio
         return Response(self._scope, self._send, self._upload, order, jobs)
@@ -149,6 +137,8 @@ class Exchange:
             if response.order.is_over:
                 return
             await response.release_pieces()
+        else:
+            upload.open_drain()
         if upload.drain.settled:
             upload.leave()
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
@@ -16,6 +16,7 @@ from drainkit import (
     CONTROL_KEY,
     Drain,
     DrainControl,
+    DrainPolicy,
     DrainReport,
     Kept,
     OnReport,
@@ -25,7 +26,7 @@ from drainkit import (
 )
 
 from ._body import EMPTY_MESSAGE_PAUSE_SECONDS, Body
-from ._messages import DISCONNECT, REQUEST, is_empty
+from ._messages import DISCONNECT, REQUEST, BodyFields, is_empty
 from ._types import Message, Receive, Scope, Send
 from .servers import Server
 
@@ -57,16 +58,24 @@ class Upload(Body):
 
     Attributes:
         gate: Where the application's next message comes from.
+        is_received: Whether the application has received the body to its end, and nobody else.
         before_receive: Called before the application receives, while something of its answer is
             held; ``None`` when nothing is.
     """
 
     __slots__ = (
+        "_bytes_read",
+        "_control",
+        "_fields",
+        "_is_asked_for",
         "_kept",
         "_largest_bytes",
+        "_opened",
         "_over",
+        "_request",
         "before_receive",
         "gate",
+        "is_received",
     )
 
     def __init__(
@@ -74,45 +83,107 @@ class Upload(Body):
         scope: Scope,
         receive: Receive,
         send: Send,
+        fields: BodyFields,
         server: Server,
-        drain: Drain,
+        policy: DrainPolicy,
         on_report: OnReport | None,
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
-        """Begin before the application is called, and give it a `drainkit.DrainControl`."""
-        super().__init__(receive, send, server, drain, on_report, loop)
+        """Begin before the application is called, and give it a `drainkit.DrainControl`.
+
+        Args:
+            scope: The request's.
+            receive: The server's.
+            send: The server's.
+            fields: What the request says of its body.
+            server: The server's row.
+            policy: The bounds of the drain, unless the application sets others.
+            on_report: Told of the drain; ``None`` when nobody is.
+            loop: asyncio's event loop; ``None`` under trio.
+        """
+        super().__init__(receive, send, server, on_report, loop)
         self.gate = _SERVER
-        scope[CONTROL_KEY] = DrainControl(drain)
-        self._kept: Kept | None = None
+        self.is_received = False
+        self._control = scope[CONTROL_KEY] = DrainControl(policy)
+        self._fields = fields
+        # For the report; the application may change its scope.
+        self._request: tuple[str, str] = (scope.get("method", ""), scope.get("path", ""))
+        # Counted here until there is a drain, which most requests never need.
+        self._opened: Drain | None = None
+        self._bytes_read = 0
         self._largest_bytes = 0
+        self._is_asked_for = False
+        self._kept: Kept | None = None
         self._over: anyio.Event | None = None
         self.before_receive: Callable[[], None] | None = None
+
+    def open_drain(self) -> Drain:
+        """Return the engine's drain; made now, as an answer comes before the body was received."""
+        if self._opened is not None:
+            return self._opened
+        fields, server = self._fields, self._server
+        method, path = self._request
+        # Where the invitation goes out by itself, the body comes like any other.
+        self.drain = self._opened = drain = Drain(
+            None,
+            fields.framing(expects=not server.invites_eagerly),
+            protocol=f"HTTP/{fields.http_version}",
+            server=server.name,
+            method=method,
+            path=path,
+        )
+        self._control.bind(drain)
+        drain.app_read(self._bytes_read, more=not self.is_received)
+        if self._is_asked_for:
+            drain.invited = True
+        return drain
 
     async def receive(self) -> Message:
         """The application's ``receive``."""
         if self.before_receive is not None:
             self.before_receive()
         while self.gate is _SERVER:
-            drain = self.drain
-            if drain.finished:
+            if self.is_received:
                 return await self._receive()
             if self._is_busy:
                 await self._wait_until_free()
                 continue  # another task may have received, or answered, meanwhile
-            drain.invited = True
-            with self:
-                try:
-                    message = await (self._receive() if self._pending is None else self._next())
-                except Exception as exc:
-                    self._give_up(exc)
-                    raise
+            self._is_asked_for = self._is_busy = True
+            try:
+                if self._opened is None:
+                    message = await self._receive()
+                else:
+                    message = await self._receive_behind_start()
+            except Exception as exc:
+                self._give_up(exc)
+                raise
+            finally:
+                self._is_busy = False
+                if self._freed is not None:
+                    self._set_free()
             if message["type"] == REQUEST:
-                nbytes = len(message.get("body", b""))
-                if nbytes > self._largest_bytes:
-                    self._largest_bytes = nbytes
-                drain.app_read(nbytes, message.get("more_body", False))
+                self._count(len(message.get("body", b"")), message.get("more_body", False))
             return message
         return await self._receive_late()
+
+    def _count(self, nbytes: int, more: bool) -> None:
+        """Take note that the application has received so much."""
+        if nbytes > self._largest_bytes:
+            self._largest_bytes = nbytes
+        if not more:
+            self.is_received = True
+        if self._opened is None:
+            self._bytes_read += nbytes
+        else:
+            self._opened.app_read(nbytes, more)
+
+    def _receive_behind_start(self) -> Awaitable[Message]:
+        """Wait for the next message, and lose none if the application cancels that.
+
+        It may do so again and again while it streams, to see whether the client has left.
+        """
+        self.drain.invited = True
+        return self._next() if self._is_stepped else self._next_or_leave()
 
     async def _receive_late(self) -> Message:
         if self.gate is Gate.KEPT:
@@ -146,12 +217,14 @@ class Upload(Body):
         assert kept is not None  # the gate says so
         if not self._is_busy:
             with self:
-                message = await self._next_or_leave(at_once=True)
+                message = await self._look()
+            if message is not None and message["type"] != REQUEST:
+                self.gate = Gate.OVER
+                return
             if message is not None:
-                kept.lost_bytes += len(message.get("body", b""))
-                if message["type"] != REQUEST:
-                    self.gate = Gate.OVER
-                    return
+                nbytes = len(message.get("body", b""))
+                kept.lost_bytes += nbytes
+                self._count(nbytes, message.get("more_body", False))
         # A caller that polls in a cancelled scope ends here, and has seen that nobody left.
         await anyio.lowlevel.checkpoint()
         raise kept.error()
@@ -161,9 +234,10 @@ class Upload(Body):
 
         That took a message to do so, perhaps the last one, and may take the next.
         """
-        detail = f"receive() raised {type(error).__name__}: {error}"
-        if not self.drain.settled:
-            self.report(self.drain.stop(Outcome.DECLINED, self._clock(), detail))
+        drain = self.open_drain()
+        if not drain.settled:
+            detail = f"receive() raised {type(error).__name__}: {error}"
+            self.report(drain.stop(Outcome.DECLINED, self._clock(), detail))
 
     def answer(self) -> Step:
         """Begin the drain: the application has answered and will not ask for the body any more.
@@ -179,6 +253,12 @@ class Upload(Body):
         if isinstance(step, Read) and self._may_step:
             step = self._take_what_has_come(step)
         return step
+
+    def end(self) -> None:
+        """Give up whatever is still under way: the request is over."""
+        if self._opened is not None:
+            self.stop(Outcome.ERROR, "cancelled")
+        super().end()
 
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""

@@ -141,7 +141,8 @@ class Exchange:
         drain.path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         self._environ = environ
         self._on_report = on_report
-        self._control = DrainControl(drain)
+        self._control = DrainControl(policy)
+        self._control.bind(drain)
         self._stream: Any = environ["wsgi.input"]
         self._input = CountingInput(self._stream, drain)
         self._chunks: Any = None
