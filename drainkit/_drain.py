@@ -79,7 +79,8 @@ class Drain:
         bytes_discarded: Body bytes that were thrown away.
         finished: Whether the body has been read to its end.
         invited: Whether the client sends its body without more ado. Not, as long as it waits for
-            ``100 Continue``; the adapter sets it when somebody has asked for the body.
+            ``100 Continue``; the adapter sets it when somebody has asked for the body, and of a
+            body of which something has come it is true.
         under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
         protocol: For the report, as the three below; may be set until the drain ends.
@@ -95,6 +96,7 @@ class Drain:
         "_capacity",
         "_doomed",
         "_elapsed",
+        "_invited",
         "_largest_read_bytes",
         "_last_progress",
         "_last_read",
@@ -106,7 +108,6 @@ class Drain:
         "bytes_read",
         "finished",
         "framing",
-        "invited",
         "method",
         "path",
         "policy",
@@ -148,7 +149,7 @@ class Drain:
         self.bytes_read = 0
         self.bytes_discarded = 0
         self.finished = framing.kind is _NO_BODY
-        self.invited = not framing.expects_continue
+        self._invited = not framing.expects_continue
         self.under_way = False
         self.status: int | None = None
         self.report: DrainReport | None = None
@@ -162,6 +163,14 @@ class Drain:
     def settled(self) -> bool:
         """Whether nothing is left to do: the body has been read, or its drain has ended."""
         return self.finished or self.report is not None
+
+    @property
+    def invited(self) -> bool:
+        return self._invited or self.bytes_read > 0
+
+    @invited.setter
+    def invited(self, invited: bool) -> None:
+        self._invited = invited
 
     @property
     def untouched(self) -> bool:

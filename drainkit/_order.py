@@ -93,6 +93,9 @@ class Moments:
         pieces_with_status: Statuses with which a whole answer counts as *pieces*.
         holds_full: The server may end the answer by itself when Content-Length is reached. A piece
             that reaches it is held until it is known whether it is the last.
+        is_discarded_by_server: The server itself reads away what is left of the body, without a
+            bound, before it sends the first bytes, unless it is told to close; not with a status
+            of *pieces_with_status*. An application that sends a piece may still want to read.
     """
 
     whole: Moment
@@ -102,6 +105,7 @@ class Moments:
     uninvited: Moment | None = None
     pieces_with_status: frozenset[int] = frozenset()
     holds_full: bool = False
+    is_discarded_by_server: bool = False
 
 
 DISCARD_FIRST = Moments(
@@ -181,12 +185,14 @@ class Order:
             has_trailers: Whether trailers follow the content, so that no piece is the end.
 
         Returns:
-            `Plan.HOLD`, or `Plan.PASS` when nothing is left to do about the body.
+            `Plan.HOLD`, or `Plan.PASS` when nothing is left to do about the body. A start with a
+            length passes, too, where nothing is sent while the body is read: no piece can tell
+            more of what such an answer needs.
         """
         self.status = self._drain.status = status
         self.length = length
         self._has_trailers = has_trailers
-        if self._drain.settled:
+        if self._drain.settled or (length is not None and not self._sends_while_reading):
             return Plan.PASS
         self.stage = Stage.HELD
         return Plan.HOLD
@@ -227,20 +233,31 @@ class Order:
         Args:
             nbytes: Its bytes, with those of what was held before it.
         """
+        return self._end(self._moment(nbytes))
+
+    @property
+    def moment_at_end(self) -> Moment:
+        """When the body is discarded, seen from the end of an answer whose bytes are all sent.
+
+        Also of a body that is settled: a server that reads on before it ends the answer does so
+        behind a drain that has ended at a bound, too.
+        """
+        return self._moment(0)
+
+    def _moment(self, nbytes: int) -> Moment:
         moments = self._moments
         total = self.passed_bytes + nbytes
         fits = total <= RESPONSE_BUFFER_BYTES
+        # Without bytes nothing is sent that could block.
+        if nbytes and not (self._sends_while_reading or fits or self.client_is_quiet):
+            return Moment.FIRST
         if self.passed_bytes or self.status in moments.pieces_with_status:
-            moment = moments.pieces
-        elif nbytes and fits and moments.small_error is not None and self._is_error:
-            moment = moments.small_error
-        elif not fits and moments.big is not None:
-            moment = moments.big
-        else:
-            moment = moments.whole
-        if not (self._sends_while_reading or fits or self.client_is_quiet):
-            moment = Moment.FIRST
-        return self._end(moment)
+            return moments.pieces
+        if nbytes and fits and moments.small_error is not None and self._is_error:
+            return moments.small_error
+        if not fits and moments.big is not None:
+            return moments.big
+        return moments.whole
 
     def end_with_trailers(self) -> Plan:
         """Say what to do with trailers, which are the end of an answer that has them."""
@@ -332,16 +349,12 @@ class Order:
 
     @property
     def is_discarded_by_server(self) -> bool:
-        """Whether the server will discard the body before it sends the first bytes.
-
-        That is why its whole answers are to come first and its pieces are not: an application that
-        sends a piece may still read.
-        """
+        """Whether the server will discard the body before it sends the next bytes."""
         moments = self._moments
         return (
-            moments.whole is Moment.FIRST
-            and moments.pieces is not Moment.FIRST
+            moments.is_discarded_by_server
             and not self.passed_bytes
+            and not self._drain.settled
             and self.status not in moments.pieces_with_status
         )
 
