@@ -11,10 +11,10 @@ from types import SimpleNamespace
 from hypothesis import event, example, given, target
 from hypothesis import strategies as st
 
-from drainkit import DrainPolicy, Outcome, process_capacity
+from drainkit import DrainPolicy, LateReadError, Outcome, process_capacity
 from drainkit.testing import Disconnect, FakeClock, ScriptedBody, Silence
-from drainkit_wsgi import _exchange as exchange_module
-from drainkit_wsgi._body import CountingInput, LateReadError
+from drainkit_wsgi import _upload as upload_module
+from drainkit_wsgi._input import CountingInput
 from tests.adapters.wsgi_server import MODULES, SOFTWARE, reachable, serve
 
 # --- what an application does ---------------------------------------------------------------------
@@ -245,13 +245,13 @@ POLICIES = st.builds(
 @contextlib.contextmanager
 def virtual_time(clock):
     """Time that moves only with the script, and a client that is quiet at once."""
-    own = exchange_module.time, exchange_module._QUIET_SECONDS
-    exchange_module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
-    exchange_module._QUIET_SECONDS = 0.0
+    own = upload_module.time, upload_module._QUIET_SECONDS
+    upload_module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
+    upload_module._QUIET_SECONDS = 0.0
     try:
         yield
     finally:
-        exchange_module.time, exchange_module._QUIET_SECONDS = own
+        upload_module.time, upload_module._QUIET_SECONDS = own
 
 
 def served(program, upload, server, connected, *, policy=None, wrap=True):

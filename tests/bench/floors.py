@@ -13,9 +13,9 @@ from drainkit import Drain, DrainControl, DrainPolicy, framing
 from drainkit_asgi import DrainMiddleware as AsgiMiddleware
 from drainkit_asgi._inbox import Inbox
 from drainkit_wsgi import DrainMiddleware as WsgiMiddleware
-from drainkit_wsgi._body import CountingInput
-from drainkit_wsgi._exchange import Exchange, has_body
-from drainkit_wsgi._servers import server_of
+from drainkit_wsgi._exchange import has_body, open_body
+from drainkit_wsgi._input import CountingInput
+from drainkit_wsgi.servers import server_of
 from tests.bench.alternatives import DRAINKIT, LEAST, NONE, LeastAsgi, LeastWsgi
 from tests.bench.bench import Bench, alternated
 from tests.bench.scripted import BODY_BYTES, Body, Cycle, environ, scope
@@ -138,10 +138,10 @@ def _parts() -> dict[str, Callable[[], Any]]:
         "server_of": lambda: server_of(request),
         "framing": _framed,
         "Drain": lambda: Drain(policy, framed),
-        "DrainControl": lambda: DrainControl(policy),
+        "DrainControl": lambda: DrainControl(drain),
         "CountingInput": lambda: CountingInput(stream, drain),
-        "all of the WSGI exchange, with these and a copy of the environ": lambda: Exchange(
-            request.copy(), policy
+        "all of the WSGI exchange, with these and a copy of the environ": lambda: open_body(
+            request.copy(), policy, None
         ),
         "a copy of the environ": request.copy,
         "Inbox": lambda: Inbox(receive),
