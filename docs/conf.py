@@ -30,9 +30,10 @@ PACKAGES = (
     "drainkit_flask",
     "drainkit_django",
     "drainkit_starlette",
-    "drainkit_cli",
     "drainkit_clients",
     "drainkit_conformance",
+    "drainkit_probe",
+    "drainkit_cli",
 )
 for package in map(importlib.import_module, PACKAGES):
     for name in package.__all__:
@@ -46,7 +47,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|rich"
+        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|rich"
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
     (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it

@@ -1,8 +1,19 @@
 """drainkit's engine: every client gets its answer, also when nobody reads its upload.
 
 This package is the engine: the standard library only, no WSGI, no ASGI, no socket and no clock.
-What servers and frameworks need stands in one package each beside it: ``drainkit_wsgi``,
-``drainkit_asgi``, ``drainkit_flask``, ``drainkit_django``, ``drainkit_starlette``.
+What the world around it needs stands in one package each beside it:
+
+    drainkit_wsgi           any WSGI application
+    drainkit_asgi           any ASGI application, on asyncio and trio
+    drainkit_flask          Flask: ``init_app`` and configuration keys
+    drainkit_django         Django: an entry of ``MIDDLEWARE``, a setting, system checks
+    drainkit_starlette      Starlette and FastAPI: ``init_app``, or a middleware
+    drainkit_clients        clients on raw sockets, which show what becomes of an answer
+    drainkit_conformance    the cases that an adapter is held to, for authors of others
+    drainkit_probe          what a deployment does to early answers
+    drainkit_cli            the command ``drainkit``: ``demo`` and ``probe``
+
+And this is the engine:
 
     framing(...)  ->  Framing      how long is the body?
     DrainPolicy                    how much of it may be discarded, for how long, how many at once

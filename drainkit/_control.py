@@ -16,15 +16,24 @@ class DrainControl:
     that has a body, and survives middleware that copies them.
     """
 
-    __slots__ = ("_drain",)
+    __slots__ = ("_drain", "_policy")
 
-    def __init__(self, drain: Drain) -> None:
-        """Give the application a hand on a drain.
+    def __init__(self, policy: DrainPolicy | None) -> None:
+        """Begin with the policy of the middleware.
 
         Args:
-            drain: The drain of the request's body.
+            policy: The bounds; ``None`` leaves the body alone.
+        """
+        self._policy = policy
+        self._drain: Drain | None = None
+
+    def bind(self, drain: Drain) -> None:
+        """Write through to a drain from now on, and give it the policy of this moment.
+
+        Most requests never need a drain, so an adapter may make it late.
         """
         self._drain = drain
+        drain.policy = self._policy
 
     @property
     def policy(self) -> DrainPolicy | None:
@@ -35,10 +44,12 @@ class DrainControl:
         Raises:
             ValueError: Something else than a `DrainPolicy` or ``None`` is assigned.
         """
-        return self._drain.policy
+        return self._policy
 
     @policy.setter
     def policy(self, policy: DrainPolicy | None) -> None:
         if policy is not None and not isinstance(policy, DrainPolicy):
             raise ValueError(f"policy must be a DrainPolicy, or None to decline; got {policy!r}")
-        self._drain.policy = policy
+        self._policy = policy
+        if self._drain is not None:
+            self._drain.policy = policy

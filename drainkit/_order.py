@@ -143,6 +143,7 @@ class Order:
         length: Its Content-Length; ``None`` when there is none.
         passed_bytes: Bytes of its content that have been sent, or are being sent.
         client_is_quiet: Whether the client has stopped sending, so that it reads.
+        is_patient: Whether the shell holds a piece for a while to see whether it is the last.
     """
 
     __slots__ = (
@@ -151,6 +152,7 @@ class Order:
         "_moments",
         "_sends_while_reading",
         "client_is_quiet",
+        "is_patient",
         "length",
         "passed_bytes",
         "stage",
@@ -175,6 +177,7 @@ class Order:
         self.length: int | None = None
         self.passed_bytes = 0
         self.client_is_quiet = False
+        self.is_patient = True
 
     def start(self, status: int | None, length: int | None, *, has_trailers: bool = False) -> Plan:
         """Take note of the answer's start.
@@ -193,6 +196,7 @@ class Order:
         self.length = length
         self._has_trailers = has_trailers
         if self._drain.settled or (length is not None and not self._sends_while_reading):
+            self.stage = Stage.OPEN
             return Plan.PASS
         self.stage = Stage.HELD
         return Plan.HOLD
@@ -211,7 +215,7 @@ class Order:
             return Plan.PASS
         total = self.passed_bytes + nbytes
         if total == self.length and self._moments.holds_full:
-            if self._has_trailers:
+            if self._has_trailers or not self.is_patient:
                 return Plan.READ_AHEAD_FIRST
             self.stage = Stage.FULL
             return Plan.HOLD
@@ -219,7 +223,7 @@ class Order:
             return self.end(nbytes)
         if more is None and self._must_know_end(nbytes):
             return Plan.HOLD
-        if self._may_become_whole(total):
+        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
             return Plan.HOLD
         if self._must_read_first():
             return Plan.READ_AHEAD_FIRST
@@ -298,6 +302,14 @@ class Order:
         else:
             must = self.length > RESPONSE_BUFFER_BYTES
         return Plan.READ_AHEAD_FIRST if must else Plan.PASS
+
+    def is_too_much(self, nbytes: int) -> bool:
+        """Tell whether an error that is held has become more than is worth holding.
+
+        Args:
+            nbytes: Bytes that are held, with those of the next piece.
+        """
+        return self.stage is Stage.HELD and nbytes > RESPONSE_BUFFER_BYTES
 
     def released(self) -> None:
         """Take note that the start is being sent."""
@@ -379,15 +391,21 @@ class Order:
         """Whether clients end their upload short at the sight of the status."""
         return self.status is not None and self.status >= 400
 
-    def _may_become_whole(self, total: int) -> bool:
-        """Whether an error without a length may turn out to be small and whole in a moment."""
+    @property
+    def may_become_whole(self) -> bool:
+        """Whether an error without a length may turn out to be whole in a moment.
+
+        That is worth some milliseconds, but not where a whole one comes behind the body.
+        """
+        moment = self._moments.small_error or self._moments.whole
         return (
             self._sends_while_reading
+            and moment is not Moment.FIRST
+            and self.is_patient
             and self.stage is Stage.HELD
             and self.length is None
             and self._is_error
             and not self._has_trailers
-            and total <= RESPONSE_BUFFER_BYTES
         )
 
     def _must_read_first(self) -> bool:

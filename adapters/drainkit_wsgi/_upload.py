@@ -128,7 +128,8 @@ class Upload:
             # An application reads such a body by the server's own means, and not from there.
             stream = chunked_stream
         self._stream: Any = stream
-        environ[CONTROL_KEY] = DrainControl(drain)
+        environ[CONTROL_KEY] = control = DrainControl(policy)
+        control.bind(drain)
 
     @property
     def settled(self) -> bool:

@@ -138,7 +138,7 @@ def _parts() -> dict[str, Callable[[], Any]]:
         "server_of": lambda: server_of(request),
         "framing": _framed,
         "Drain": lambda: Drain(policy, framed),
-        "DrainControl": lambda: DrainControl(drain),
+        "DrainControl": lambda: DrainControl(policy),
         "CountingInput": lambda: CountingInput(stream, drain),
         "all of the WSGI exchange, with these and a copy of the environ": lambda: open_body(
             request.copy(), policy, None

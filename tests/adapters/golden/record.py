@@ -1,7 +1,10 @@
-"""Record what drainkit does now: ``python -m tests.adapters.golden.record``.
+"""Record what drainkit does now: ``python -m tests.adapters.golden.record [changed]``.
 
-Only for what is meant: `tests.adapters.test_golden` has a table of changes, and it says why.
+With ``changed`` only what differs from the tables, in files of its own: each such combination needs
+a reason among the changes of `tests.adapters.test_golden`.
 """
+
+import sys
 
 from tests.adapters.golden import asgi, table, wsgi
 
@@ -17,5 +20,19 @@ def record():
         print(f"{name}: {len(sequences):,} combinations, {kinds:,} sequences, {nbytes:,} bytes")
 
 
+def record_changed():
+    """Write what has changed since the golden tables were recorded."""
+    for world in (asgi, wsgi):
+        name = world.__name__.rpartition(".")[2]
+        recorded = table.load(name)
+        now = world.all_that_happens(world.scenarios())
+        changed = {one: told for one, told in now.items() if told != recorded[one.key]}
+        table.save(f"{name}_changed", changed)
+        print(f"{name}: {len(changed):,} of {len(now):,} combinations have changed")
+
+
 if __name__ == "__main__":
-    record()
+    if sys.argv[1:] == ["changed"]:
+        record_changed()
+    else:
+        record()

@@ -19,7 +19,7 @@ MOST_EXAMPLES = 3
 
 
 def path_of(world):
-    """Return the file for ``"asgi"`` or ``"wsgi"``."""
+    """Return the file for ``"asgi"`` or ``"wsgi"``, or for what has changed in one of them."""
     return FOLDER / f"{world}.json"
 
 
