@@ -221,15 +221,17 @@ class Order:
             return Plan.HOLD
         if not self._sends_while_reading and self.length is not None and total >= self.length:
             return self.end(nbytes)
-        if more is None and self._must_know_end(nbytes):
+        is_too_much = total > RESPONSE_BUFFER_BYTES
+        if more is None and nbytes and self.length is None and self._must_know_end(is_too_much):
             return Plan.HOLD
-        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
-            return Plan.HOLD
-        if self._must_read_first():
-            return Plan.READ_AHEAD_FIRST
-        if total > RESPONSE_BUFFER_BYTES and (self._sends_while_reading or drain.untouched):
-            return Plan.READ_AHEAD
-        return Plan.PASS
+        if self._sends_while_reading:
+            if self.may_become_whole and not is_too_much:
+                return Plan.HOLD
+            if self._must_read_first():
+                return Plan.READ_AHEAD_FIRST
+        elif not drain.untouched:
+            return Plan.PASS
+        return Plan.READ_AHEAD if is_too_much else Plan.PASS
 
     def end(self, nbytes: int) -> Plan:
         """Say what to do with the last piece of the answer.
@@ -282,20 +284,17 @@ class Order:
                 moment = Moment.NEVER
         return _LAST_PLANS[moment]
 
-    def stream(self, *, is_interruptible: bool) -> Plan:
+    def stream(self) -> Plan:
         """Say what to do before the first piece of an answer that will come in pieces.
 
-        Only a shell that cannot send while it reads needs to ask. Where no deadline can end a
-        read, nothing may be read between two pieces: a client that stops sending at an error
-        status (curl) would wait for the second piece, and the server for the client.
-
-        Args:
-            is_interruptible: Whether a read can be ended at a deadline.
+        Only a shell needs to ask that cannot send while it reads, and cannot end a read at a
+        deadline. Then nothing may be read between two pieces: a client that stops sending at an
+        error status (curl) would wait for the second piece, and the server for the client.
 
         Returns:
             `Plan.READ_AHEAD_FIRST` or `Plan.PASS`.
         """
-        if self._drain.settled or not self._drain.untouched or is_interruptible:
+        if self._drain.settled or not self._drain.untouched:
             return Plan.PASS
         if self.length is None or (self._is_error and self._moments.pieces is Moment.FIRST):
             must = self._is_error
@@ -411,20 +410,16 @@ class Order:
     def _must_read_first(self) -> bool:
         """Whether the client must have sent its body before it sees the first of such an answer."""
         return (
-            self._sends_while_reading
-            and self.stage is Stage.HELD
+            self.stage is Stage.HELD
             and self._moments.small_error is not None
             and self._is_error
             and self._drain.untouched
         )
 
-    def _must_know_end(self, nbytes: int) -> bool:
-        """Whether it matters, before these bytes are sent, that they are the last."""
-        if nbytes == 0 or self.length is not None:
-            return False
+    def _must_know_end(self, is_too_much: bool) -> bool:
+        """Whether it matters, before a piece is sent, that it is the last."""
         if self.is_discarded_by_server:
             return True
         # An application that has begun to read may read between two pieces, and its client may
         # wait for the first of them: only a single big piece is looked behind there.
-        crosses = self.passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
-        return crosses and (self._drain.untouched or not self.passed_bytes)
+        return is_too_much and (self._drain.untouched or not self.passed_bytes)

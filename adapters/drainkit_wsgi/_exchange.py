@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from typing import Any
 
-from drainkit import CONTROL_KEY, DrainPolicy, OnReport
+from drainkit import CONTROL_KEY, BodyKind, DrainPolicy, Framing, OnReport
 
+from ._input import NO_LENGTH, Input
 from ._response import Response, close_iterable, status_code
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
-from ._upload import Upload
-from .servers import server_of
+from ._upload import Facts, Upload, framing_of
+from .servers import Server, server_of
+
+# What every Content-Length that can be believed fits (as in the engine's framing()).
+_MOST_DIGITS = 19
 
 
 class Exchange:
@@ -21,13 +27,16 @@ class Exchange:
     or `respond_whole`, and calls `discard` when it has gone out.
     """
 
-    __slots__ = ("_response", "_start_response", "_upload")
+    __slots__ = ("_facts", "_input", "_response", "_start_response", "_status", "_upload")
 
-    def __init__(self, upload: Upload) -> None:
+    def __init__(self, facts: Facts, source: Input) -> None:
         """Begin; use `open`."""
-        self._upload = upload
-        self._response: Response | None = None
+        self._facts = facts
+        self._input = source
         self._start_response: StartResponse | None = None
+        self._status: int | str | None = None
+        self._response: Response | None = None
+        self._upload: Upload | None = None
 
     @classmethod
     def open(
@@ -50,16 +59,22 @@ class Exchange:
     @property
     def settled(self) -> bool:
         """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        if self._upload is None:
+            return self._input.left_bytes <= 0
         return self._upload.drain.settled
 
     @property
     def status(self) -> int | None:
         """The answer's status code; ``None`` until it is known."""
-        return self._upload.drain.status
+        if self._upload is not None:
+            return self._upload.drain.status
+        return status_code(self._status) if isinstance(self._status, str) else self._status
 
     @status.setter
     def status(self, status: int | None) -> None:
-        self._upload.drain.status = status
+        self._status = status
+        if self._upload is not None:
+            self._upload.drain.status = status
 
     def starter(self, start_response: StartResponse) -> StartResponse:
         """Return the ``start_response`` for the application.
@@ -67,21 +82,20 @@ class Exchange:
         Args:
             start_response: The server's.
         """
-        self._start_response = self._upload.start_response = start_response
+        self._start_response = start_response
         return self._start
 
     def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
         response = self._response
         if response is None:
-            drain = self._upload.drain
-            if drain.finished:
-                # The ordinary request: nobody will ask how long the answer is.
-                drain.status = status_code(status)
+            if self._upload is None and self._input.left_bytes <= 0:
+                # The ordinary request: nobody will ask what the answer is.
+                self._status = status
                 assert self._start_response is not None  # starter() was called
                 if exc_info is None:
                     return self._start_response(status, headers)
                 return self._start_response(status, headers, exc_info)
-            response = self._response = Response(self._upload, self._start_response)
+            response = self._begin()
         return response.start(status, headers, exc_info)
 
     def respond(self, result: Iterable[bytes], *, length: int | None = None) -> Iterable[bytes]:
@@ -95,7 +109,7 @@ class Exchange:
         """
         response = self._response
         if response is None:
-            if self._upload.drain.finished:
+            if self.settled:
                 return result  # the ordinary request: nothing is left to do
             response = self._begin(length)
         try:
@@ -129,14 +143,26 @@ class Exchange:
 
         Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
         """
-        self._upload.discard(is_answered=is_answered)
+        if self._upload is not None or self._input.left_bytes > 0:
+            self._needed().discard(is_answered=is_answered)
 
-    def _begin(self, length: int | None) -> Response:
-        """Begin an answer of which start() was not told, or not yet."""
-        self._response = response = Response(self._upload, self._start_response)
+    def _begin(self, length: int | None = None) -> Response:
+        """Begin an answer that comes while some of the body is left."""
+        upload = self._needed()
+        self._response = response = Response(upload, self._start_response)
         if self._start_response is None:
-            response.start_elsewhere(self.status, length)
+            response.start_elsewhere(upload.drain.status, length)
         return response
+
+    def _needed(self) -> Upload:
+        """Return the upload, which is made when a drain is needed for the first time."""
+        upload = self._upload
+        if upload is None:
+            upload = Upload(self._facts, self._input, self._start_response)
+            if self._status is not None:
+                upload.drain.status = self.status
+            self._upload = upload
+        return upload
 
 
 def open_body(
@@ -148,7 +174,58 @@ def open_body(
     server = server_of(environ)
     if server.buffers_body:
         return None
-    return Exchange(Upload(environ, policy, on_report, server))
+    get = environ.get
+    stream, is_read_elsewhere = environ["wsgi.input"], False
+    length = get("CONTENT_LENGTH")
+    framed: int | Framing
+    if (
+        type(length) is str
+        and length.isdigit()
+        and length.isascii()
+        and len(length) <= _MOST_DIGITS
+        and "HTTP_TRANSFER_ENCODING" not in environ
+        and "HTTP_EXPECT" not in environ
+    ):
+        framed = left_bytes = int(length)  # as nearly every request with a body
+    else:
+        framed, chunks = _looked_at_closely(environ, server, stream)
+        if chunks is not None:
+            stream, is_read_elsewhere = chunks, True
+        if framed.kind is BodyKind.NO_BODY:
+            left_bytes = 0
+        else:
+            left_bytes = NO_LENGTH if framed.length is None else framed.length
+    source = Input(stream, policy, left_bytes)
+    environ[CONTROL_KEY] = source
+    if not is_read_elsewhere:
+        environ["wsgi.input"] = source
+    facts = (
+        environ,
+        server,
+        framed,
+        is_read_elsewhere,
+        on_report,
+        time.monotonic(),
+        get("SERVER_PROTOCOL", ""),
+        get("REQUEST_METHOD", ""),
+        get("SCRIPT_NAME", ""),
+        get("PATH_INFO", ""),
+    )
+    return Exchange(facts, source)
+
+
+def _looked_at_closely(environ: Environ, server: Server, stream: Any) -> tuple[Framing, Any]:
+    """Return how a body is framed, and what reads it where ``wsgi.input`` does not."""
+    framed = framing_of(environ, server)
+    chunks = None
+    if framed.kind is BodyKind.CHUNKED and not environ.get("wsgi.input_terminated"):
+        # An application reads such a body by the server's own means, and not from wsgi.input.
+        chunks = server.connection.chunked_stream(stream)
+        if chunks is None:
+            # Nobody tells where the body ends when wsgi.input is read.
+            problem = "the server does not end chunked bodies"
+            framed = Framing(BodyKind.UNKNOWN, None, framed.expects_continue, problem)
+    return framed, chunks
 
 
 def has_body(environ: Environ) -> bool:

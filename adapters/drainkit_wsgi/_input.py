@@ -13,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from drainkit import Drain, Kept
+from drainkit import Drain, DrainControl, DrainPolicy, Kept
+
+# More than any body has bytes: left of one whose length is not known.
+NO_LENGTH = 1 << 62
 
 # Other ways to read, which some servers' streams have.
 _UNCOUNTED = frozenset(
@@ -21,58 +24,58 @@ _UNCOUNTED = frozenset(
 )
 
 
-class CountingInput:
-    """A ``wsgi.input`` that tells the drain what the application reads."""
+class Input(DrainControl):
+    """What the application has of a body: ``wsgi.input``, and its hand on the drain.
 
-    __slots__ = ("_parts",)
+    Both in one object, which counts and needs no drain: that is made only when one is needed, and
+    counts from then on (`take`).
 
-    def __init__(self, stream: Any, drain: Drain) -> None:
-        # One attribute, because each costs as much as a read where a class has __getattr__ (before
-        # Python 3.12). The last one is set by read_from(): from then on the application reads
-        # from there.
-        self._parts: tuple[Any, Drain, Kept | None] = (stream, drain, None)
+    Attributes:
+        left_bytes: What the application has not read, as it is known without a drain: of
+            `NO_LENGTH` bytes where the length is not known; ``0`` behind the end.
+    """
+
+    __slots__ = ("_stream", "left_bytes")
+
+    def __init__(self, stream: Any, policy: DrainPolicy | None, left_bytes: int) -> None:
+        """Begin before the application reads.
+
+        Args:
+            stream: The server's own ``wsgi.input``.
+            policy: The bounds of the middleware.
+            left_bytes: The length of the body, or `NO_LENGTH`.
+        """
+        self._drain = None
+        self._policy = policy
+        self._stream = stream
+        self.left_bytes = left_bytes
 
     def read(self, *size: Any) -> bytes:
-        stream, drain, kept = self._parts
-        if kept is not None:
-            return self._read_late(kept, stream.read, size, is_line=False)
-        data: bytes = stream.read(*size)
-        to_end = not size or size[0] is None or size[0] < 0
-        drain.app_read_stream(len(data), to_end or (not data and size != (0,)))
+        data: bytes = self._stream.read(*size)
+        nbytes = len(data)
+        if size and size[0] is not None and size[0] >= 0 and (nbytes or not size[0]):
+            self.left_bytes -= nbytes
+        else:
+            self.left_bytes = 0
         return data
 
     def readline(self, *size: Any) -> bytes:
-        stream, drain, kept = self._parts
-        if kept is not None:
-            return self._read_late(kept, stream.readline, size, is_line=True)
-        data: bytes = stream.readline(*size)
-        drain.app_read_stream(len(data), not data and size != (0,))
+        data: bytes = self._stream.readline(*size)
+        self._count(len(data), is_end=not data and size != (0,))
         return data
 
     def readlines(self, *hint: Any) -> list[bytes]:
-        stream, drain, kept = self._parts
-        to_end = not hint or not hint[0] or hint[0] < 0
-        lines: list[bytes] = []
-        if kept is not None:
-            left_bytes = float("inf") if to_end else hint[0]
-            while left_bytes > 0 and (line := self.readline()):
-                lines.append(line)
-                left_bytes -= len(line)
-            return lines
-        lines = stream.readlines(*hint)
-        drain.app_read_stream(sum(map(len, lines)), to_end or not lines)
+        lines: list[bytes] = self._stream.readlines(*hint)
+        is_end = not lines or not hint or not hint[0] or hint[0] < 0
+        self._count(sum(map(len, lines)), is_end=is_end)
         return lines
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        stream, drain, kept = self._parts
-        if kept is not None:
-            line = self.readline()
-        else:
-            line = next(iter(stream), b"")
-            drain.app_read_stream(len(line), not line)
+        line: bytes = next(iter(self._stream), b"")
+        self._count(len(line), is_end=not line)
         if not line:
             raise StopIteration
         return line
@@ -84,18 +87,82 @@ class CountingInput:
                 f"read, readline, readlines and iteration"
             )
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
-        return getattr(self._parts[0], name)
+        return getattr(self._stream, name)
 
-    def read_from(self, kept: Kept) -> None:
-        """Let the application read what is kept from now on, and the server's stream behind it."""
-        stream, drain, _ = self._parts
-        self._parts = (stream, drain, kept)
+    def take(self, drain: Drain) -> LateInput:
+        """Let a drain count from now on; return what the application reads from then."""
+        self.bind(drain)
+        self._stream = late = LateInput(self._stream, drain)
+        return late
 
-    def _read_late(
+    def _count(self, nbytes: int, *, is_end: bool) -> None:
+        self.left_bytes = 0 if is_end else self.left_bytes - nbytes
+
+
+class LateInput:
+    """The server's stream once there is a drain: it counts, and what is kept comes first.
+
+    Attributes:
+        stream: The server's own.
+        kept: What is kept for the application; ``None`` as long as nothing was read ahead.
+    """
+
+    __slots__ = ("_drain", "kept", "stream")
+
+    def __init__(self, stream: Any, drain: Drain) -> None:
+        """Let a drain count what is read of a stream."""
+        self._drain = drain
+        self.kept: Kept | None = None
+        self.stream = stream
+
+    def read(self, *size: Any) -> bytes:
+        if self.kept is not None:
+            return self._read_kept(self.kept, self.stream.read, size, is_line=False)
+        data: bytes = self.stream.read(*size)
+        to_end = not size or size[0] is None or size[0] < 0
+        self._drain.app_read_stream(len(data), to_end or (not data and size != (0,)))
+        return data
+
+    def readline(self, *size: Any) -> bytes:
+        if self.kept is not None:
+            return self._read_kept(self.kept, self.stream.readline, size, is_line=True)
+        data: bytes = self.stream.readline(*size)
+        self._drain.app_read_stream(len(data), not data and size != (0,))
+        return data
+
+    def readlines(self, *hint: Any) -> list[bytes]:
+        to_end = not hint or not hint[0] or hint[0] < 0
+        lines: list[bytes] = []
+        if self.kept is not None:
+            left_bytes = float("inf") if to_end else hint[0]
+            while left_bytes > 0 and (line := self.readline()):
+                lines.append(line)
+                left_bytes -= len(line)
+            return lines
+        lines = self.stream.readlines(*hint)
+        self._drain.app_read_stream(sum(map(len, lines)), to_end or not lines)
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self.kept is not None:
+            line = self.readline()
+        else:
+            line = next(iter(self.stream), b"")
+            self._drain.app_read_stream(len(line), not line)
+        if not line:
+            raise StopIteration
+        return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _read_kept(
         self, kept: Kept, ask: Callable[..., bytes], size: tuple[Any, ...], *, is_line: bool
     ) -> bytes:
         """Return what the application asks for: what is kept, then the rest of the server's."""
-        drain = self._parts[1]
         wanted = size[0] if size and size[0] is not None and size[0] >= 0 else None
         nbytes = len(kept) if wanted is None else min(wanted, len(kept))
         line_bytes = kept.find_line(nbytes) if is_line else 0
@@ -105,8 +172,8 @@ class CountingInput:
         elif nbytes != wanted:
             limit = None if wanted is None else wanted - nbytes
             # First: should the server's stream raise, what is kept stays so.
-            rest = _read_behind(kept, drain, ask, limit, is_line=is_line)
-        drain.late_read(nbytes)
+            rest = _read_behind(kept, self._drain, ask, limit, is_line=is_line)
+        self._drain.late_read(nbytes)
         return kept.take(nbytes) + rest
 
 

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from drainkit import Moment, Moments, Order, Plan
@@ -28,6 +28,11 @@ from ._upload import Upload
 
 # What a status line begins with (PEP 3333).
 _STATUS_CODES = {f"{code:03}": code for code in range(1000)}
+
+# Every piece costs a look-up of each, and in an enum that is slow before Python 3.12.
+_HOLD = Plan.HOLD
+_PASS = Plan.PASS
+_BEHIND = Moment.BEHIND
 
 _END = object()
 """Stands for the end of the application's iterable, which may yield anything."""
@@ -40,7 +45,6 @@ class Response(Iterator[bytes]):
     """
 
     __slots__ = (
-        "_error",
         "_following",
         "_held",
         "_is_closed",
@@ -69,7 +73,6 @@ class Response(Iterator[bytes]):
         self._items: Iterator[bytes] | None = None
         # One item at the most: what was looked at behind the last one that was sent.
         self._following: list[Any] = []
-        self._error: Exception | None = None
         self._is_whole = False
         self._is_closed = False
 
@@ -78,19 +81,17 @@ class Response(Iterator[bytes]):
         if exc_info is None:
             # A second call without exc_info is an error, and the server says which.
             self._release()
-        self._held = None
         length, must_pass = None, self._write is not None
         try:
             length = _content_length(headers)
         except (AttributeError, TypeError, ValueError):
             must_pass = True  # not what PEP 3333 asks for: the server is to say so
         plan = self._order.start(status_code(status), length)
-        if must_pass or plan is Plan.PASS:
-            self._send_start(status, headers, exc_info)
-        else:
-            # Held until it is known whether the whole answer is: then Content-Length can be set,
-            # and a client sees the end of the answer while the body is discarded behind it.
-            self._held = (status, headers, exc_info)
+        # Held until it is known whether the whole answer is: then Content-Length can be set, and a
+        # client sees the end of the answer while the body is discarded behind it.
+        self._held = (status, headers, exc_info)
+        if must_pass or plan is _PASS:
+            self._release()
         return self.write
 
     def start_elsewhere(self, status: int | None, length: int | None) -> None:
@@ -115,9 +116,12 @@ class Response(Iterator[bytes]):
         self._result = result
         length = _whole_length(result)
         if length is not None:
-            self._is_whole = True
             self._release(length)
-            self._do(self._order.end(length), length)
+            plan = self._order.end(length)
+            self._do(plan, length)
+            if plan is Plan.DISCARD_BEHIND:
+                return _Whole(result, self.close)
+            self._is_whole = True
             return result if upload.settled else self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
@@ -126,7 +130,7 @@ class Response(Iterator[bytes]):
         if _is_file(result, upload.environ.get("wsgi.file_wrapper")):
             upload.discard()  # the server will send it, and tell nobody when it has
             return result
-        if self._order.stream(is_interruptible=upload.is_interruptible) is Plan.READ_AHEAD_FIRST:
+        if self._order.stream() is Plan.READ_AHEAD_FIRST and not upload.is_interruptible:
             # Now, because some servers send the headers before they ask for the first item.
             self._read_ahead(0)
         return self
@@ -152,16 +156,17 @@ class Response(Iterator[bytes]):
             self._release()
             self._end()
             raise StopIteration
-        if not (self._is_whole or self._upload.settled or not isinstance(item, bytes)):
-            nbytes = len(item)
-            plan = self._order.piece(nbytes, more=None)
-            if plan is Plan.HOLD:
-                plan = self._order.piece(nbytes, more=self._look_ahead())
+        if self._is_whole or not isinstance(item, bytes):
             self._release()
-            self._do(plan, nbytes)
-        else:
+            return item  # type: ignore[no-any-return]
+        nbytes = len(item)
+        plan = self._order.piece(nbytes, more=None)
+        if plan is _HOLD:
+            plan = self._order.piece(nbytes, more=self._look_ahead())
+        if self._held is not None:
             self._release()
-        return item  # type: ignore[no-any-return]
+        self._do(plan, nbytes)
+        return item
 
     def close(self) -> None:
         """Close the application's iterable, once, and discard the body behind the answer."""
@@ -191,16 +196,12 @@ class Response(Iterator[bytes]):
         status, headers, exc_info = self._held
         self._held = None
         if whole_length is not None:
+            has_coding = "transfer-encoding" in [name.lower() for name, _ in headers]
             length = self._order.length_to_add(
-                whole_length,
-                method=self._upload.drain.method,
-                has_coding=any(name.lower() == "transfer-encoding" for name, _ in headers),
+                whole_length, method=self._upload.drain.method, has_coding=has_coding
             )
             if length is not None:
                 headers = [*headers, ("Content-Length", str(length))]
-        self._send_start(status, headers, exc_info)
-
-    def _send_start(self, status: str, headers: Headers, exc_info: ExcInfo | None) -> None:
         self._order.released()
         assert self._start_response is not None  # the application got its own from Exchange.starter
         if exc_info is None:
@@ -210,8 +211,6 @@ class Response(Iterator[bytes]):
 
     def _take(self) -> Any:
         """Return the application's next item, or `_END`."""
-        if self._error is not None:
-            raise self._error
         try:
             if self._items is None:
                 self._items = iter(self._result)
@@ -231,7 +230,7 @@ class Response(Iterator[bytes]):
                 item = self._take()
         except Exception as exc:
             # What came before it still goes out, as it would without the look ahead.
-            self._error = exc
+            self._items = map(_raise, [exc])
             return False
         self._following.append(item)
         return item is not _END
@@ -240,12 +239,17 @@ class Response(Iterator[bytes]):
         """Do what must be done before the server ends the answer."""
         order, upload = self._order, self._upload
         moment = order.moment_at_end
-        if moment is Moment.BETWEEN or (moment is Moment.FIRST and not upload.settled):
+        if moment is _BEHIND:
+            return
+        if moment is Moment.BETWEEN or not upload.settled:
             upload.discard(is_answered=order.passed_bytes > 0)
 
     def _do(self, plan: Plan, nbytes: int) -> None:
         """Do what a plan asks for before its piece is sent, and count the piece."""
-        _BEFORE_A_PIECE[plan](self, nbytes)
+        if plan is _PASS:
+            self._pass(nbytes)
+        else:
+            _BEFORE_A_PIECE[plan](self, nbytes)
         self._order.passed(nbytes)
 
     def _pass(self, nbytes: int) -> None:
@@ -268,8 +272,20 @@ class Response(Iterator[bytes]):
         self._upload.discard()  # reads nothing, as nothing may be read, and says why
 
 
+class _Whole(list[bytes]):
+    """A whole answer as the application returned it, with the ``close()`` of its `Response`.
+
+    A list, too: servers ask how many items it has.
+    """
+
+    __slots__ = ("close",)
+
+    def __init__(self, items: Iterable[bytes], close: Callable[[], None]) -> None:
+        super().__init__(items)
+        self.close = close
+
+
 _BEFORE_A_PIECE = {
-    Plan.PASS: Response._pass,
     Plan.READ_AHEAD: Response._read_ahead,
     Plan.DISCARD_FIRST: Response._discard_first,
     Plan.DISCARD_BETWEEN: Response._discard_behind,
@@ -284,6 +300,10 @@ def status_code(status: str) -> int | None:
         return _STATUS_CODES.get(status[:3])
     except TypeError:
         return None  # no string: the server is to say so
+
+
+def _raise(error: Exception) -> bytes:
+    raise error
 
 
 def close_iterable(result: Iterable[bytes]) -> None:
@@ -322,8 +342,12 @@ def _whole_length(result: Iterable[bytes]) -> int | None:
     """Return how long an answer is that is known as a whole, or ``None``."""
     if not isinstance(result, (list, tuple)):
         return None
-    # Anything but bytes is the application's error, and the server's to tell.
-    return sum(map(len, result)) if all(isinstance(item, bytes) for item in result) else None
+    nbytes = 0
+    for item in result:
+        if not isinstance(item, bytes):
+            return None  # the application's error, and the server's to tell
+        nbytes += len(item)
+    return nbytes
 
 
 def _is_file(result: Iterable[bytes], file_wrapper: Any) -> bool:

@@ -11,14 +11,11 @@ import selectors
 import sys
 import time
 from types import BuiltinFunctionType
-from typing import Any
+from typing import TypeAlias
 
 from drainkit import (
-    CONTROL_KEY,
     BodyKind,
     Drain,
-    DrainControl,
-    DrainPolicy,
     DrainReport,
     Framing,
     Kept,
@@ -31,10 +28,10 @@ from drainkit import (
     publish,
 )
 
-from ._input import CountingInput
-from ._types import Environ
+from ._input import NO_LENGTH, Input
+from ._types import Environ, StartResponse
 from ._watchdog import Deadline, shut_read_side
-from .servers import Connection, Invitation, Server
+from .servers import Invitation, Server
 
 if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
     import fcntl
@@ -60,90 +57,77 @@ _TURN_SECONDS = 0.01
 _TURN_OF_OTHERS_SECONDS = 0.001
 
 
+Facts: TypeAlias = tuple[
+    Environ, Server, "Framing | int", bool, "OnReport | None", float, str, str, str, str
+]
+"""What is taken down of each request with a body, for the few that will need a drain.
+
+The environ; the server; how the body is framed (its length, if that is all there is to say), and
+whether the application reads it elsewhere than from ``wsgi.input``; who is told; when the request
+began, in seconds of `time.monotonic`; the protocol, the method, and the path in its two parts. The
+last ones now, because an application may change its environ.
+"""
+
+
 class Upload:
-    """The body of one request, from its headers to the end of its drain.
+    """The body of one request that needs a drain, to the drain's end.
 
     Attributes:
         drain: The engine's drain of this body.
         environ: The request's environ.
         server: What is known of the server.
-        start_response: The server's; ``None`` where the adapter does not have it.
+        connection: The request's connection, as far as it can be reached.
         client_is_quiet: Whether the client has stopped sending, so that it reads.
     """
 
     __slots__ = (
-        "_connection",
         "_input",
-        "_kept",
+        "_is_read_elsewhere",
         "_on_report",
         "_since",
-        "_stream",
         "client_is_quiet",
+        "connection",
         "drain",
         "environ",
         "server",
-        "start_response",
     )
 
-    def __init__(
-        self,
-        environ: Environ,
-        policy: DrainPolicy | None,
-        on_report: OnReport | None,
-        server: Server,
-    ) -> None:
-        """Begin, and replace the ``wsgi.input`` of *environ* by one that counts."""
-        self._since = time.monotonic()
+    def __init__(self, facts: Facts, source: Input, start_response: StartResponse | None) -> None:
+        """Begin with what the application has left of the body by now.
+
+        Args:
+            facts: What is known of the request.
+            source: What the application has of the body.
+            start_response: The server's; ``None`` where the adapter does not have it.
+        """
+        (
+            environ, server, framed, self._is_read_elsewhere, self._on_report, self._since,
+            protocol, method, script_name, path_info,
+        ) = facts  # fmt: skip
+        if isinstance(framed, int):
+            framed = Framing(BodyKind.LENGTH, framed)
         self.environ = environ
         self.server = server
-        self.start_response: Any = None
         self.client_is_quiet = False
-        self._on_report = on_report
-        self._connection: Connection | None = None
-        self._kept: Kept | None = None
-        stream = environ["wsgi.input"]
-        framed = _framing_of(environ, server)
-        chunked_stream = None
-        if framed.kind is BodyKind.CHUNKED and not environ.get("wsgi.input_terminated"):
-            chunked_stream = server.connection.chunked_stream(stream)
-            if chunked_stream is None:
-                # Nobody tells where the body ends when wsgi.input is read.
-                problem = "the server does not end chunked bodies"
-                framed = Framing(BodyKind.UNKNOWN, None, framed.expects_continue, problem)
-        # For the report; the application may change its environ.
         self.drain = drain = Drain(
-            policy,
+            source.policy,
             framed,
-            protocol=environ.get("SERVER_PROTOCOL", ""),
+            protocol=protocol,
             server=server.name,
-            method=environ.get("REQUEST_METHOD", ""),
-            path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+            method=method,
+            path=script_name + path_info,
         )
         if server.invitation is not Invitation.ON_READ:
             drain.invited = True  # or never will be: a read does not change it
-        self._input: CountingInput | None = None
-        if chunked_stream is None:
-            environ["wsgi.input"] = self._input = CountingInput(stream, drain)
-        else:
-            # An application reads such a body by the server's own means, and not from there.
-            stream = chunked_stream
-        self._stream: Any = stream
-        environ[CONTROL_KEY] = control = DrainControl(policy)
-        control.bind(drain)
+        whole_bytes = NO_LENGTH if framed.length is None else framed.length
+        drain.bytes_read = whole_bytes - source.left_bytes
+        self._input = source.take(drain)
+        self.connection = server.connection(environ, self._input.stream, start_response)
 
     @property
     def settled(self) -> bool:
         """Whether nothing is left to do: the body has been read, or its drain has ended."""
         return self.drain.settled
-
-    @property
-    def connection(self) -> Connection:
-        """The request's connection, as far as it can be reached."""
-        if self._connection is None:
-            self._connection = self.server.connection(
-                self.environ, self._stream, self.start_response
-            )
-        return self._connection
 
     @property
     def is_interruptible(self) -> bool:
@@ -161,26 +145,31 @@ class Upload:
         """
         drain = self.drain
         if not drain.settled:
-            kept = self._keep(0)
-            kept.lose()
+            kept = self._input.kept
+            if kept is None:
+                kept = self._input.kept = Kept(0)
+            else:
+                kept.lose()
             step = self._begin()
             if step is not None:
                 self._read_away(step, None, is_answered=is_answered)
                 # A read that failed does not fail twice: who reads in close() would see the end.
                 kept.is_cut = not drain.finished
             kept.lost_bytes = drain.bytes_discarded
-        if is_answered and drain.report is not None:
+        if is_answered and not drain.finished and drain.report is not None:
             self._shut_if_left(drain.report)
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
         drain = self.drain
         policy = drain.policy
-        if drain.settled or policy is None or self._input is None:
+        if drain.settled or policy is None or self._is_read_elsewhere:
             return  # what is read away could not be given to the application
         if not drain.invited:
             return  # nothing comes, and the application may still invite it
-        kept = self._keep(policy.late_read_bytes)
+        kept = self._input.kept
+        if kept is None:
+            kept = self._input.kept = Kept(policy.late_read_bytes)
         step = self._begin()
         if step is not None:
             self._read_away(step, kept, is_answered=False)
@@ -189,14 +178,6 @@ class Upload:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
         if not self.drain.settled:
             self._publish(self.drain.stop(Outcome.ERROR, time.monotonic(), type(reason).__name__))
-
-    def _keep(self, limit_bytes: int) -> Kept:
-        """Return what is kept of the body; from now on the application reads from there."""
-        if self._kept is None:
-            self._kept = Kept(limit_bytes)
-            if self._input is not None:
-                self._input.read_from(self._kept)
-        return self._kept
 
     def _begin(self) -> Read | None:
         """Return the first read; ``None`` when the drain has ended before it began."""
@@ -285,7 +266,7 @@ class Upload:
         started = time.monotonic()
         deadline.allow(step.wait_seconds)
         try:
-            data = self._stream.read(step.max_bytes)
+            data = self._input.stream.read(step.max_bytes)
         except Exception as exc:
             error = exc.with_traceback(None)  # or that and this frame would hold each other
         now = time.monotonic()
@@ -353,12 +334,13 @@ class Upload:
                 shut_read_side(descriptor)
 
     def _publish(self, report: DrainReport) -> None:
-        if report.outcome.closes:
+        if not self.drain.finished and report.outcome.closes:
             self.connection.refuse_reuse()
         publish(report, self._on_report, time.monotonic())
 
 
-def _framing_of(environ: Environ, server: Server) -> Framing:
+def framing_of(environ: Environ, server: Server) -> Framing:
+    """Tell how the body of a request is framed, as far as its server's stream is to be read."""
     encoding = expect = None
     if "HTTP_TRANSFER_ENCODING" in environ:
         encoding = server.connection.transfer_encoding(environ)

@@ -10,8 +10,9 @@ from drainkit_wsgi._types import Environ
 
 def descriptor_of(thing: Any) -> int | None:
     """Return the descriptor of a socket or stream; ``None`` if it has none (any more)."""
-    if sys.platform == "win32":
-        return None  # a socket's number is no descriptor there and cannot be duplicated as one
+    # On Windows a socket's number is no descriptor and cannot be duplicated as one.
+    if thing is None or sys.platform == "win32":
+        return None
     try:
         descriptor = thing.fileno()
     except (AttributeError, OSError, ValueError):
