@@ -234,20 +234,17 @@ class Order(Answer):
                 moment = Moment.NEVER
         return _LAST_PLANS[moment]
 
-    def stream(self, *, is_interruptible: bool) -> Plan:
+    def stream(self) -> Plan:
         """Say what to do before the first piece of an answer that will come in pieces.
 
-        Only a shell that cannot send while it reads needs to ask. Where no deadline can end a
-        read, nothing may be read between two pieces: a client that stops sending at an error
-        status (curl) would wait for the second piece, and the server for the client.
-
-        Args:
-            is_interruptible: Whether a read can be ended at a deadline.
+        Only a shell needs to ask that cannot send while it reads, and cannot end a read at a
+        deadline. Then nothing may be read between two pieces: a client that stops sending at an
+        error status (curl) would wait for the second piece, and the server for the client.
 
         Returns:
             `Plan.READ_AHEAD_FIRST` or `Plan.PASS`.
         """
-        if self._drain.settled or not self._drain.untouched or is_interruptible:
+        if self._drain.settled or not self._drain.untouched:
             return Plan.PASS
         if self.length is None or (self._is_error and self._moments.pieces is Moment.FIRST):
             must = self._is_error
@@ -316,8 +313,7 @@ class Order(Answer):
         So it is with an error that did not become a small one where no other is safe.
         """
         return (
-            self._sends_while_reading
-            and self.stage is Stage.HELD
+            self.stage is Stage.HELD
             and self._moments.small_error is not None
             and self._is_error
             and self._drain.untouched

@@ -39,6 +39,7 @@ class Body(Inbox):
         "_connection",
         "_loop",
         "_on_report",
+        "_opened",
         "_send",
         "_server",
         "drain",
@@ -67,6 +68,7 @@ class Body(Inbox):
         self._server = server
         self._on_report = on_report
         self._connection: Connection | None = None
+        self._opened: Drain | None = None  # most requests never need one
 
     @property
     def _clock(self) -> Callable[[], float]:
@@ -218,5 +220,7 @@ class Body(Inbox):
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
+        if self._opened is not None:
+            self.stop(Outcome.ERROR, "cancelled")
         if self._pending is not None:
             self._give_up_pending()

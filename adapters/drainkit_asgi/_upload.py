@@ -70,7 +70,6 @@ class Upload(Body):
         "_is_asked_for",
         "_kept",
         "_largest_bytes",
-        "_opened",
         "_over",
         "_request",
         "before_receive",
@@ -91,15 +90,8 @@ class Upload(Body):
     ) -> None:
         """Begin before the application is called, and give it a `drainkit.DrainControl`.
 
-        Args:
-            scope: The request's.
-            receive: The server's.
-            send: The server's.
-            fields: What the request says of its body.
-            server: The server's row.
-            policy: The bounds of the drain, unless the application sets others.
-            on_report: Told of the drain; ``None`` when nobody is.
-            loop: asyncio's event loop; ``None`` under trio.
+        Args as for `Body`; *scope*, *fields* (what it says of the body) and *policy* (the bounds,
+        unless the application sets others) are the request's.
         """
         super().__init__(receive, send, server, on_report, loop)
         self.gate = _SERVER
@@ -108,8 +100,7 @@ class Upload(Body):
         self._fields = fields
         # For the report; the application may change its scope.
         self._request: tuple[str, str] = (scope.get("method", ""), scope.get("path", ""))
-        # Counted here until there is a drain, which most requests never need.
-        self._opened: Drain | None = None
+        # Counted here until there is a drain.
         self._bytes_read = 0
         self._largest_bytes = 0
         self._is_asked_for = False
@@ -253,12 +244,6 @@ class Upload(Body):
         if isinstance(step, Read) and self._may_step:
             step = self._take_what_has_come(step)
         return step
-
-    def end(self) -> None:
-        """Give up whatever is still under way: the request is over."""
-        if self._opened is not None:
-            self.stop(Outcome.ERROR, "cancelled")
-        super().end()
 
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""

@@ -30,8 +30,6 @@ logger = logging.getLogger("drainkit.django")
 
 _EXCHANGE_KEY = "drainkit.exchange"
 
-_Headers = list[tuple[str, str]]
-
 
 class DrainMiddleware:
     """Delivers Django's answers although bodies are left unread: redirects to a login, 403s, 400s.
@@ -113,16 +111,8 @@ def _say_that_asgi_needs_nothing() -> None:
 
 def _answer(exchange: Exchange, request: HttpRequest, response: HttpResponseBase) -> None:
     """Do to a response what drainkit_wsgi does to an application's."""
-
-    def start(status: str, headers: _Headers, exc_info: Any = None, /) -> Callable[[bytes], object]:
-        for name, value in headers:
-            if name not in response.headers:
-                response.headers[name] = value  # a Content-Length
-        return _never_called
-
-    status = f"{response.status_code} {response.reason_phrase}"
-    exchange.starter(start)(status, list(response.items()))
-    if exchange.body_read:
+    exchange.status = response.status_code
+    if exchange.settled:
         return
     is_file = getattr(response, "file_to_stream", None) is not None
     if is_file and request.META.get("wsgi.file_wrapper"):
@@ -131,18 +121,21 @@ def _answer(exchange: Exchange, request: HttpRequest, response: HttpResponseBase
         content = response.streaming_content
         # Another response knows how to make a synchronous iterator of an asynchronous one.
         inner: Any = StreamingHttpResponse(content) if response.is_async else content
+        outer = exchange.respond(inner, length=_content_length(response))
         # A chain has no close(): Django would call it before it has closed everything else.
-        response.streaming_content = itertools.chain(exchange.respond(inner))
+        response.streaming_content = itertools.chain(outer)
     elif isinstance(response, HttpResponse):
-        exchange.respond([response.content])
-        if exchange.server.discards_before_close:
-            exchange.discard()  # with bounds, and before the server does the same without
-    if not exchange.body_read:
+        nbytes = len(response.content)
+        length = exchange.respond_whole(nbytes, length=_content_length(response))
+        if length is not None and not response.has_header("Transfer-Encoding"):
+            response.headers.setdefault("Content-Length", str(length))
+    if not exchange.settled:
         response.close = _Close(response.close, exchange)  # type: ignore[method-assign]
 
 
-def _never_called(data: bytes) -> None:
-    raise AssertionError("Django has no write()")
+def _content_length(response: HttpResponseBase) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isascii() and value.isdigit() else None
 
 
 class _Close:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from drainkit import DrainPolicy, OnReport
 
-from ._exchange import Exchange, has_body
+from ._exchange import has_body, open_body
 from ._types import Environ, StartResponse, WSGIApplication
 
 _DEFAULT_POLICY = DrainPolicy()
@@ -56,7 +56,7 @@ class DrainMiddleware:
         """Call the application, and see to its request's body."""
         if not has_body(environ):
             return self.app(environ, start_response)
-        exchange = Exchange.open_body(environ, self.policy, self.on_report)
+        exchange = open_body(environ, self.policy, self.on_report)
         if exchange is None:
             return self.app(environ, start_response)
         try:

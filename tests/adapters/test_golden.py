@@ -58,7 +58,20 @@ CHANGED: dict[str, list[Change]] = {
             lambda s: s.answer == "length, one, trailers",
         ),
     ],
-    "wsgi": [],
+    "wsgi": [
+        change(
+            "wsgi",
+            "An empty whole answer on cheroot is a whole answer like any other: the body goes "
+            "before it, and then nothing is left to do.",
+            lambda s: s.row.startswith("cheroot") and s.answer in ("empty list", "list of empty"),
+        ),
+        change(
+            "wsgi",
+            "Where no deadline can end a read, nothing is read between two pieces of an error, "
+            "as over HTTP/2: a client that stops sending at the status waits for the second.",
+            lambda s: s.answer == "length, two" and s.status == 413 and s.is_behind_proxy,
+        ),
+    ],
 }
 
 # Of every so many combinations one is served on trio, too.

@@ -497,6 +497,94 @@ def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
     assert (Outcome.COMPLETE, 413) == (reports[0].outcome, reports[0].status)
 
 
+def answering_by_itself(nbytes, *, status=413, length=None):
+    """Return an application that sends its own start and whole answer, with an exchange beside it.
+
+    It returns what it was told about the Content-Length, too.
+    """
+    reports, lengths = [], []
+
+    def app(environ, start_response):
+        exchange = Exchange.open(environ, DrainPolicy(), reports.append)
+        exchange.status = status
+        lengths.append(exchange.respond_whole(nbytes, length=length))
+        environ["test.events"].append("settled" if exchange.settled else "left")
+        start_response(f"{status} Of a Framework", [])
+        return Closing([b"r" * nbytes], lambda: exchange.discard(is_answered=True))
+
+    return app, reports, lengths
+
+
+class Closing(list):
+    """A whole answer with a ``close()``."""
+
+    def __init__(self, items, close):
+        super().__init__(items)
+        self.close = close
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "server", "order"),
+    [
+        (2, "unknown", ["left", "start", "write 2", "end", "close", "read"]),
+        (65_537, "unknown", ["read", "settled", "start", "write 65537", "end", "close"]),
+        (2, "werkzeug", ["read", "settled", "start", "write 2", "end", "close"]),
+        (2, "cheroot", ["read", "settled", "start", "write 2", "end", "close"]),
+    ],
+)
+def test_an_adapter_that_sends_a_whole_answer_by_itself_has_the_body_discarded_in_time(
+    nbytes, server, order
+):
+    app, reports, _ = answering_by_itself(nbytes, status=401)
+    got = serve(app, wrap=None, server=server)
+
+    assert order == got.order
+    assert [(Outcome.COMPLETE, 1000, 401)] == [
+        (report.outcome, report.bytes_discarded, report.status) for report in reports
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "length", "fields", "to_add"),
+    [
+        (413, None, {}, 2),
+        (413, 2, {}, None),
+        (204, None, {}, None),
+        (413, None, {"REQUEST_METHOD": "HEAD"}, None),
+    ],
+)
+def test_an_adapter_that_sends_a_whole_answer_by_itself_is_told_the_length_that_it_lacks(
+    status, length, fields, to_add
+):
+    app, _, lengths = answering_by_itself(2, status=status, length=length)
+    serve(app, wrap=None, **fields)
+
+    assert [to_add] == lengths
+
+
+@pytest.mark.parametrize(
+    ("length", "order"),
+    [
+        (None, ["start", "write 1", "read", "end", "close"]),
+        (2, ["start", "write 1", "read", "write 1", "end", "close"]),
+    ],
+)
+def test_an_adapter_may_say_how_long_an_answer_in_pieces_is(length, order):
+    """Behind a proxy that would read no further: only so is the last piece known to be the last."""
+    reports = []
+
+    def app(environ, start_response):
+        exchange = Exchange.open(environ, DrainPolicy(), reports.append)
+        exchange.status = 200
+        start_response("200 OK", [])
+        return exchange.respond(iter([b"n", b"o"]), length=length)
+
+    got = serve(app, wrap=None, HTTP_X_FORWARDED_HOST="site.example")
+
+    assert order == got.order
+    assert [Outcome.COMPLETE] == [report.outcome for report in reports]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -551,12 +639,12 @@ def test_a_socket_that_is_closed_or_none_is_no_reason_to_fail():
 
 
 def test_the_table_of_known_servers_does_not_grow_with_its_requests():
-    from drainkit_wsgi import _servers
+    from drainkit_wsgi.servers import _rows
 
     for number in range(200):
         serve(NO, SERVER_SOFTWARE=f"forged/{number}")
 
-    assert 64 >= len(_servers._known)
+    assert 64 >= len(_rows._known)
 
 
 def test_an_application_that_replaces_the_input_does_not_redirect_the_discarding():

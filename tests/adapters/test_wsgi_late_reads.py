@@ -10,8 +10,7 @@ import tracemalloc
 
 import pytest
 
-from drainkit import DrainPolicy, Outcome
-from drainkit_wsgi._body import ReadAhead
+from drainkit import DrainPolicy, Kept, Outcome
 from tests.adapters.wsgi_server import KIB, answering, reachable, serve
 
 BIG = b"r" * (64 * KIB + 1)
@@ -74,8 +73,8 @@ def test_the_error_tells_both_numbers_and_the_cure():
 
     expected = (
         "drainkit discarded 10000 bytes of this request's body, because it was read only after "
-        "the response had begun and only late_read_bytes=240 are kept; read the body before "
-        "responding, or raise DrainPolicy.late_read_bytes"
+        "the response had begun, and no more than late_read_bytes=240 are kept; read the body "
+        "before responding, or raise DrainPolicy.late_read_bytes"
     )
     assert expected == str(exchange.raised)
 
@@ -264,12 +263,12 @@ def test_a_client_that_left_in_the_read_ahead_leaves_no_wrong_end():
 
 def test_nothing_is_kept_behind_a_gap():
     """Also not when there is room again, because the application has taken what was kept."""
-    ahead = ReadAhead(5)
-    ahead.add(b"abcdefg")
-    ahead.kept.clear()
-    ahead.add(b"hi")
+    kept = Kept(5)
+    kept.add(b"abcdefg")
+    taken = kept.take(5)
+    kept.add(b"hi")
 
-    assert (b"", 4) == (ahead.kept, ahead.lost_bytes)
+    assert (b"abcde", b"", 4) == (taken, kept.take(5), kept.lost_bytes)
 
 
 # --- as much as was asked for, and as much memory as was allowed ----------------------------------
@@ -379,7 +378,10 @@ def test_what_is_kept_takes_no_more_memory_than_it_has_bytes(limit):
             snapshot = tracemalloc.take_snapshot()
         finally:
             tracemalloc.stop()
-        ours = [tracemalloc.Filter(True, name) for name in ("*drainkit_wsgi*", "*testing.py")]
+        ours = [
+            tracemalloc.Filter(True, name)
+            for name in ("*_kept.py", "*drainkit_wsgi*", "*testing.py")
+        ]
         allocated.append(sum(trace.size for trace in snapshot.filter_traces(ours).traces))
         assert b"x" * limit == environ["wsgi.input"].read(limit)
         with pytest.raises(OSError, match=f"discarded {500_000 - limit} bytes"):

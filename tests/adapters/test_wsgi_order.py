@@ -466,22 +466,6 @@ def test_start_response_twice_is_refused_as_the_server_would():
     assert AssertionError is type(serve(app).raised)
 
 
-def test_write_before_start_response_is_refused():
-    saved = []
-
-    def app(environ, start_response):
-        saved.append(start_response("200 OK", []))
-        return []
-
-    serve(app)
-
-    def wrong(environ, start_response):
-        start_response.__self__.write(b"x")
-        return []
-
-    assert AssertionError is type(serve(wrong).raised)
-
-
 def test_an_application_that_starts_in_its_first_item_is_understood():
     def app(environ, start_response):
         start_response("413 Content Too Large", [])

@@ -61,12 +61,24 @@ def test_the_application_runs_in_the_call_and_not_in_the_iteration():
     got.result.close()
 
 
-def test_the_result_is_an_iterator_of_itself():
-    got = called(answering(b"a", b"b"))
+@pytest.mark.parametrize("make", [Result, generator], ids=["iterable", "generator"])
+def test_the_result_is_an_iterator_of_itself(make):
+    got = called(answering(b"a", b"b", make=make))
 
     assert got.result is iter(got.result)
     assert [b"a", b"b"] == list(got.result)
     got.result.close()
+
+
+def test_a_whole_answer_stays_a_list_of_which_a_server_may_ask_the_length():
+    """PEP 3333: a server may give an answer of one item the Content-Length that it lacks."""
+    got = called(answering(b"a", b"b"))
+
+    assert 2 == len(got.result)
+    assert [b"a", b"b"] == got.result
+    got.result.close()
+
+    assert Outcome.COMPLETE == got.outcome
 
 
 # --- rule 2: nothing to do ------------------------------------------------------------------------

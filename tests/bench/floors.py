@@ -13,9 +13,9 @@ from drainkit import Drain, DrainControl, DrainPolicy, framing
 from drainkit_asgi import DrainMiddleware as AsgiMiddleware
 from drainkit_asgi._inbox import Inbox
 from drainkit_wsgi import DrainMiddleware as WsgiMiddleware
-from drainkit_wsgi._body import CountingInput
-from drainkit_wsgi._exchange import Exchange, has_body
-from drainkit_wsgi._servers import server_of
+from drainkit_wsgi._exchange import has_body, open_body
+from drainkit_wsgi._input import Input
+from drainkit_wsgi.servers import server_of
 from tests.bench.alternatives import DRAINKIT, LEAST, NONE, LeastAsgi, LeastWsgi
 from tests.bench.bench import Bench, alternated
 from tests.bench.scripted import BODY_BYTES, Body, Cycle, environ, scope
@@ -131,7 +131,6 @@ def _parts() -> dict[str, Callable[[], Any]]:
     request = environ("POST", CONTENT_LENGTH=str(BODY_BYTES))
     request["wsgi.input"] = stream = Body(b"x" * BODY_BYTES)
     framed = _framed()
-    drain = Drain(policy, framed)
     receive = Cycle([]).receive
     return {
         "has_body": lambda: has_body(request),
@@ -139,9 +138,9 @@ def _parts() -> dict[str, Callable[[], Any]]:
         "framing": _framed,
         "Drain": lambda: Drain(policy, framed),
         "DrainControl": lambda: DrainControl(policy),
-        "CountingInput": lambda: CountingInput(stream, drain),
-        "all of the WSGI exchange, with these and a copy of the environ": lambda: Exchange(
-            request.copy(), policy
+        "Input": lambda: Input(stream, policy, BODY_BYTES),
+        "all of the WSGI exchange, with these and a copy of the environ": lambda: open_body(
+            request.copy(), policy, None
         ),
         "a copy of the environ": request.copy,
         "Inbox": lambda: Inbox(receive),

@@ -39,7 +39,7 @@ def private_imports(source: str, package: str) -> Iterator[str]:
         ("from drainkit._drain import Drain", ["line 1: drainkit._drain.Drain"]),
         ("from drainkit import _drain", ["line 1: drainkit._drain"]),
         ("import drainkit._drain", ["line 1: drainkit._drain"]),
-        ("from drainkit_wsgi._servers import ROWS", []),
+        ("from drainkit_wsgi._upload import Upload", []),
         ("from drainkit import Drain, __version__", []),
         ("from . import _servers", []),
         ("from werkzeug._internal import _log", []),

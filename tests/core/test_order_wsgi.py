@@ -205,14 +205,12 @@ def test_what_is_to_be_read_before_the_end_is_read_before_the_first_piece(
     moments, status, length, must
 ):
     order = order_of(ALL[moments], status=status, length=length)
-    plan = order.stream(is_interruptible=False)
 
-    assert (Plan.READ_AHEAD_FIRST if must else Plan.PASS) is plan
-    assert Plan.PASS is order.stream(is_interruptible=True)
+    assert (Plan.READ_AHEAD_FIRST if must else Plan.PASS) is order.stream()
 
 
 def test_an_application_that_has_begun_to_read_is_not_read_for():
-    assert Plan.PASS is order_of(BEHIND, status=413, read_bytes=1).stream(is_interruptible=False)
+    assert Plan.PASS is order_of(BEHIND, status=413, read_bytes=1).stream()
 
 
 # --- whatever the answer --------------------------------------------------------------------------

@@ -82,10 +82,11 @@ def _application() -> WSGIApplication:
     if os.environ.get("DRAINKIT_TEST_WRAP") != "1":
         return _identity_shown(bare)
     from drainkit import DrainPolicy
-    from drainkit_wsgi import DrainMiddleware, _servers
+    from drainkit_wsgi import DrainMiddleware
+    from drainkit_wsgi.servers import _rows
 
     if os.environ.get("DRAINKIT_TEST_UNKNOWN") == "1":
-        _servers.SERVERS = ()  # as if this server were of tomorrow
+        _rows.SERVERS = ()  # as if this server were of tomorrow
     drained = DrainMiddleware(
         bare, policy=DrainPolicy(**parts.policy_fields()), on_report=parts.keep_report
     )

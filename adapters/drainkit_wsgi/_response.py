@@ -1,0 +1,358 @@
+"""The answer of one request, on its way from the application to the server.
+
+The order, and why (RFC 9112 section 9.6; `docs/explanation/when-and-how-long`):
+
+1. The answer goes first, and the body is discarded in the iterable's ``close()``: PEP 3333's hook
+   behind the response.
+2. More answer than a socket buffer holds would block both sides, because a strict client does not
+   read while it writes. Before that much is sent, the body is read off the connection.
+3. If the application may still read it, up to ``late_read_bytes`` are kept.
+
+What is to be done with each piece says the engine's `Order`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from drainkit import Moment, Moments, Order, Plan
+
+from ._proxies import reads_no_further
+from ._types import ExcInfo, Headers, StartResponse, Write
+from ._upload import Upload
+
+# What a status line begins with (PEP 3333).
+_STATUS_CODES = {f"{code:03}": code for code in range(1000)}
+
+# Every piece costs a look-up of each, and in an enum that is slow before Python 3.12.
+_HOLD = Plan.HOLD
+_PASS = Plan.PASS
+_BEHIND = Moment.BEHIND
+
+_END = object()
+"""Stands for the end of the application's iterable, which may yield anything."""
+
+
+class Response(Iterator[bytes]):
+    """The answer on its way to the server, and the iterable that the server gets.
+
+    An object and not a generator: some servers read the status before they ask for the first item.
+    """
+
+    __slots__ = (
+        "_following",
+        "_held",
+        "_is_closed",
+        "_is_whole",
+        "_items",
+        "_order",
+        "_result",
+        "_start_response",
+        "_upload",
+        "_write",
+    )
+
+    def __init__(self, upload: Upload, start_response: StartResponse | None) -> None:
+        """Begin before the answer.
+
+        Args:
+            upload: The request's body.
+            start_response: The server's; ``None`` where the adapter sends the start by itself.
+        """
+        self._upload = upload
+        self._order = Order(upload.drain, _moments_for(upload), sends_while_reading=False)
+        self._start_response = start_response
+        self._held: tuple[str, Headers, ExcInfo | None] | None = None
+        self._write: Write | None = None
+        self._result: Iterable[bytes] = ()
+        self._items: Iterator[bytes] | None = None
+        # One item at the most: what was looked at behind the last one that was sent.
+        self._following: list[Any] = []
+        self._is_whole = False
+        self._is_closed = False
+
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+        """Take the answer's start: PEP 3333's ``start_response``."""
+        if exc_info is None:
+            # A second call without exc_info is an error, and the server says which.
+            self._release()
+        length, must_pass = None, self._write is not None
+        try:
+            length = _content_length(headers)
+        except (AttributeError, TypeError, ValueError):
+            must_pass = True  # not what PEP 3333 asks for: the server is to say so
+        plan = self._order.start(status_code(status), length)
+        # Held until it is known whether the whole answer is: then Content-Length can be set, and a
+        # client sees the end of the answer while the body is discarded behind it.
+        self._held = (status, headers, exc_info)
+        if must_pass or plan is _PASS:
+            self._release()
+        return self.write
+
+    def start_elsewhere(self, status: int | None, length: int | None) -> None:
+        """Take the start of an answer that the adapter sends by itself."""
+        self._order.start(status, length)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes of the answer at once: PEP 3333's ``write``."""
+        self._release()
+        nbytes = len(data)
+        self._do(self._order.piece(nbytes, more=True), nbytes)
+        assert self._write is not None  # start() returned this method
+        self._write(data)
+
+    def respond(self, result: Iterable[bytes]) -> Iterable[bytes]:
+        """Take the application's iterable, and return the one that the server is to get.
+
+        One that needs nothing is returned as it is: the body is settled, or the server's
+        ``wsgi.file_wrapper`` made it.
+        """
+        upload = self._upload
+        self._result = result
+        length = _whole_length(result)
+        if length is not None:
+            self._release(length)
+            plan = self._order.end(length)
+            self._do(plan, length)
+            if plan is Plan.DISCARD_BEHIND:
+                return _Whole(result, self.close)
+            self._is_whole = True
+            return result if upload.settled else self
+        # Now and not with the first item: some servers take the status before they ask for it.
+        self._release()
+        if upload.settled:
+            return result
+        if _is_file(result, upload.environ.get("wsgi.file_wrapper")):
+            upload.discard()  # the server will send it, and tell nobody when it has
+            return result
+        if self._order.stream() is Plan.READ_AHEAD_FIRST and not upload.is_interruptible:
+            # Now, because some servers send the headers before they ask for the first item.
+            self._read_ahead(0)
+        return self
+
+    def end_elsewhere(self, nbytes: int) -> int | None:
+        """Take note of a whole answer that the adapter sends by itself.
+
+        Returns:
+            The Content-Length that it lacks, or ``None``.
+        """
+        order = self._order
+        length = order.length_to_add(nbytes, method=self._upload.drain.method, has_coding=False)
+        if order.end(nbytes) in (Plan.DISCARD_FIRST, Plan.DISCARD_BETWEEN):
+            self._upload.discard()  # nothing can be done between its bytes and its end
+        return length
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        item: Any = self._following.pop() if self._following else self._take()
+        if item is _END:
+            self._release()
+            self._end()
+            raise StopIteration
+        if self._is_whole or not isinstance(item, bytes):
+            self._release()
+            return item  # type: ignore[no-any-return]
+        nbytes = len(item)
+        plan = self._order.piece(nbytes, more=None)
+        if plan is _HOLD:
+            plan = self._order.piece(nbytes, more=self._look_ahead())
+        if self._held is not None:
+            self._release()
+        self._do(plan, nbytes)
+        return item
+
+    def close(self) -> None:
+        """Close the application's iterable, once, and discard the body behind the answer."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        upload = self._upload
+        ending = sys.exc_info()[1]
+        if ending is not None and not isinstance(ending, Exception):
+            upload.stop(ending)
+        try:
+            # First, so that what the application holds (a database connection) is not held for
+            # as long as the client uploads.
+            close_iterable(self._result)
+        except Exception:
+            upload.discard(is_answered=True)
+            raise
+        except BaseException as exc:
+            upload.stop(exc)
+            raise
+        upload.discard(is_answered=True)
+
+    def _release(self, whole_length: int | None = None) -> None:
+        """Send a start that is held, with a Content-Length if the length of the whole is known."""
+        if self._held is None:
+            return
+        status, headers, exc_info = self._held
+        self._held = None
+        if whole_length is not None:
+            has_coding = "transfer-encoding" in [name.lower() for name, _ in headers]
+            length = self._order.length_to_add(
+                whole_length, method=self._upload.drain.method, has_coding=has_coding
+            )
+            if length is not None:
+                headers = [*headers, ("Content-Length", str(length))]
+        self._order.released()
+        assert self._start_response is not None  # the application got its own from Exchange.starter
+        if exc_info is None:
+            self._write = self._start_response(status, headers)
+        else:
+            self._write = self._start_response(status, headers, exc_info)
+
+    def _take(self) -> Any:
+        """Return the application's next item, or `_END`."""
+        try:
+            if self._items is None:
+                self._items = iter(self._result)
+            return next(self._items, _END)
+        except Exception:
+            self._upload.discard()
+            raise
+        except BaseException as exc:
+            self._upload.stop(exc)
+            raise
+
+    def _look_ahead(self) -> bool:
+        """Look for the next item with bytes; tell whether there is one."""
+        try:
+            item = self._take()
+            while item is not _END and not item:
+                item = self._take()
+        except Exception as exc:
+            # What came before it still goes out, as it would without the look ahead.
+            self._items = map(_raise, [exc])
+            return False
+        self._following.append(item)
+        return item is not _END
+
+    def _end(self) -> None:
+        """Do what must be done before the server ends the answer."""
+        order, upload = self._order, self._upload
+        moment = order.moment_at_end
+        if moment is _BEHIND:
+            return
+        if moment is Moment.BETWEEN or not upload.settled:
+            upload.discard(is_answered=order.passed_bytes > 0)
+
+    def _do(self, plan: Plan, nbytes: int) -> None:
+        """Do what a plan asks for before its piece is sent, and count the piece."""
+        if plan is _PASS:
+            self._pass(nbytes)
+        else:
+            _BEFORE_A_PIECE[plan](self, nbytes)
+        self._order.passed(nbytes)
+
+    def _pass(self, nbytes: int) -> None:
+        if nbytes and self._order.is_discarded_by_server:
+            # Otherwise the server would throw away what the application wants to read.
+            self._upload.connection.refuse_reuse()
+
+    def _read_ahead(self, nbytes: int) -> None:
+        self._pass(nbytes)
+        self._upload.read_ahead()
+        self._order.client_is_quiet = self._upload.client_is_quiet
+
+    def _discard_first(self, nbytes: int) -> None:
+        self._upload.discard()
+
+    def _discard_behind(self, nbytes: int) -> None:
+        """Do nothing yet: the body is discarded behind the last piece, or behind the end."""
+
+    def _end_undiscarded(self, nbytes: int) -> None:
+        self._upload.discard()  # reads nothing, as nothing may be read, and says why
+
+
+class _Whole(list[bytes]):
+    """A whole answer as the application returned it, with the ``close()`` of its `Response`.
+
+    A list, too: servers ask how many items it has.
+    """
+
+    __slots__ = ("close",)
+
+    def __init__(self, items: Iterable[bytes], close: Callable[[], None]) -> None:
+        super().__init__(items)
+        self.close = close
+
+
+_BEFORE_A_PIECE = {
+    Plan.READ_AHEAD: Response._read_ahead,
+    Plan.DISCARD_FIRST: Response._discard_first,
+    Plan.DISCARD_BETWEEN: Response._discard_behind,
+    Plan.DISCARD_BEHIND: Response._discard_behind,
+    Plan.END: Response._end_undiscarded,
+}
+
+
+def status_code(status: str) -> int | None:
+    """Return the code of a status line; ``None`` when the application gave something else."""
+    try:
+        return _STATUS_CODES.get(status[:3])
+    except TypeError:
+        return None  # no string: the server is to say so
+
+
+def _raise(error: Exception) -> bytes:
+    raise error
+
+
+def close_iterable(result: Iterable[bytes]) -> None:
+    """Close an application's iterable, if it can be closed (PEP 3333)."""
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+
+
+def _moments_for(upload: Upload) -> Moments:
+    moments = upload.server.moments_for(upload.drain.framing)
+    if upload.drain.protocol[5:6] in ("2", "3") or reads_no_further(upload.environ):
+        return _body_first(moments)
+    return moments
+
+
+@functools.cache
+def _body_first(moments: Moments) -> Moments:
+    """Return the same, but that the body goes before the end of the answer.
+
+    Over HTTP/2 clients lose an answer that is followed by a reset of its stream, as servers send
+    it for a body that is left (httpx, curl 7.88). Without that reset curl hears no more of the
+    server once it has what Content-Length says.
+    """
+    return dataclasses.replace(moments, whole=Moment.FIRST, pieces=Moment.FIRST)
+
+
+def _content_length(headers: Headers) -> int | None:
+    for name, value in headers:
+        if name.lower() == "content-length":
+            return int(value) if value.isascii() and value.isdigit() else None
+    return None
+
+
+def _whole_length(result: Iterable[bytes]) -> int | None:
+    """Return how long an answer is that is known as a whole, or ``None``."""
+    if not isinstance(result, (list, tuple)):
+        return None
+    nbytes = 0
+    for item in result:
+        if not isinstance(item, bytes):
+            return None  # the application's error, and the server's to tell
+        nbytes += len(item)
+    return nbytes
+
+
+def _is_file(result: Iterable[bytes], file_wrapper: Any) -> bool:
+    """Tell whether the server's ``wsgi.file_wrapper`` made an iterable, which it then must get."""
+    if inspect.isclass(file_wrapper):
+        return isinstance(result, file_wrapper)
+    # Or it is a function that returns the file itself.
+    return file_wrapper is not None and hasattr(result, "read")

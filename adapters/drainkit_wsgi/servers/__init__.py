@@ -1,0 +1,11 @@
+"""What only concerns one server: a row of data each, read in its source and measured.
+
+Rule: no module outside of this package names a server. A server that needs code has one module of
+its own, with a `Connection`.
+"""
+
+from ._connection import Connection
+from ._rows import server_of
+from ._server import Invitation, Server
+
+__all__ = ["Connection", "Invitation", "Server", "server_of"]

@@ -1,0 +1,108 @@
+"""The connection of one request, as far as its server lets it be reached."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, ClassVar
+
+from drainkit_wsgi._types import Environ
+
+
+def descriptor_of(thing: Any) -> int | None:
+    """Return the descriptor of a socket or stream; ``None`` if it has none (any more)."""
+    # On Windows a socket's number is no descriptor and cannot be duplicated as one.
+    if thing is None or sys.platform == "win32":
+        return None
+    try:
+        descriptor = thing.fileno()
+    except (AttributeError, OSError, ValueError):
+        return None
+    return descriptor if isinstance(descriptor, int) and descriptor >= 0 else None
+
+
+class Connection:
+    """A connection that cannot be reached, and the base of those that can."""
+
+    __slots__ = ("_environ", "_start_response", "_stream")
+
+    def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
+        """Take note of what a server gives to its applications.
+
+        Args:
+            environ: The WSGI environ.
+            stream: The server's own ``wsgi.input``.
+            start_response: The server's; ``None`` where the adapter does not have it.
+        """
+        self._environ = environ
+        self._stream = stream
+        self._start_response = start_response
+
+    @property
+    def descriptor(self) -> int | None:
+        """The file descriptor; ``None`` when there is none, and no deadline can end a read."""
+        return None
+
+    @property
+    def socket(self) -> Any:
+        """The socket object; ``None`` when it cannot be reached."""
+        return None
+
+    def refuse_reuse(self) -> None:
+        """Tell the server to close the connection behind this answer, if it can be told."""
+
+    @staticmethod
+    def transfer_encoding(environ: Environ) -> str | None:
+        """Return the Transfer-Encoding in which the server has the body.
+
+        It is not the client's where something in front has already decoded the body.
+        """
+        return environ.get("HTTP_TRANSFER_ENCODING")
+
+    @staticmethod
+    def chunked_stream(stream: Any) -> Any:
+        """Return what reads a chunked body where ``wsgi.input`` cannot; ``None`` if nothing does.
+
+        Args:
+            stream: The server's own ``wsgi.input``.
+        """
+        return None
+
+
+class StreamConnection(Connection):
+    """A connection that is reached through ``wsgi.input`` itself."""
+
+    __slots__ = ()
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the stream."""
+        return descriptor_of(self._stream)
+
+
+class FileConnection(Connection):
+    """A connection that is reached through the file from which ``wsgi.input`` reads."""
+
+    __slots__ = ()
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the stream's file."""
+        return descriptor_of(getattr(self._stream, "rfile", None))
+
+
+class SocketConnection(Connection):
+    """A connection whose socket stands in the environ."""
+
+    __slots__ = ()
+
+    key: ClassVar[str]
+
+    @property
+    def descriptor(self) -> int | None:
+        """That of the socket."""
+        return descriptor_of(self.socket)
+
+    @property
+    def socket(self) -> Any:
+        """The socket in the environ."""
+        return self._environ.get(self.key)

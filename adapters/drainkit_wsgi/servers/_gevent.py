@@ -1,0 +1,25 @@
+"""gevent.pywsgi: what it would read on must be forbidden, whatever becomes of the connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._connection import FileConnection
+
+
+class GeventConnection(FileConnection):
+    """A connection of gevent.pywsgi (gevent/pywsgi.py, Input)."""
+
+    __slots__ = ()
+
+    def refuse_reuse(self) -> None:
+        """Close the connection, and let the body end where it was read to."""
+        # gevent/pywsgi.py: start_response is a method of the WSGIHandler. Behind close() it would
+        # read the rest of the body away by itself, without a bound.
+        handler: Any = getattr(self._start_response, "__self__", None)
+        if hasattr(handler, "close_connection"):
+            handler.close_connection = True
+        stream = self._stream
+        if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
+            stream.chunked_input = False
+            stream.content_length = stream.position

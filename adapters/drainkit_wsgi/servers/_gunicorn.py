@@ -1,0 +1,27 @@
+"""gunicorn: its socket stands in the environ, and what it would read on must be forbidden."""
+
+from __future__ import annotations
+
+from ._connection import SocketConnection
+
+
+class GunicornConnection(SocketConnection):
+    """A connection of gunicorn, with every worker class but the ASGI one."""
+
+    __slots__ = ()
+
+    key = "gunicorn.socket"  # gunicorn/http/wsgi.py, default_environ
+
+    def refuse_reuse(self) -> None:
+        """Say that the connection must close, and that the body failed."""
+        # gunicorn/http/parser.py, finish_body: to its own discarding, a read side that has been
+        # shut is the end of the body. But Linux still delivers what comes then, and gunicorn would
+        # take the rest of the body for requests. gunicorn/http/wsgi.py: start_response is a method
+        # of the Response; where a middleware stands in front of it, the body can say that it
+        # failed.
+        response = getattr(self._start_response, "__self__", None)
+        force_close = getattr(response, "force_close", None)
+        if force_close is not None:
+            force_close()
+        if hasattr(self._stream, "failed"):
+            self._stream.failed = True

@@ -1,0 +1,115 @@
+"""The rows, and how a server is known. A new server, or a changed one, is a changed row."""
+
+from __future__ import annotations
+
+from drainkit import Moment, Moments
+from drainkit_wsgi._types import Environ
+
+from ._cheroot import CherootConnection
+from ._connection import StreamConnection
+from ._gevent import GeventConnection
+from ._gunicorn import GunicornConnection
+from ._server import Invitation, Server
+from ._uwsgi import UwsgiConnection
+from ._werkzeug import WerkzeugConnection
+
+UNKNOWN = Server(name="unknown")
+
+# The server reads away what comes, without a deadline, before it calls the iterable's close().
+_DISCARDS_BEFORE_CLOSE = Moments(whole=Moment.BETWEEN, pieces=Moment.BETWEEN)
+
+SERVERS = (
+    Server(
+        name="gunicorn",
+        input_module="gunicorn.http.body",
+        software="gunicorn/",
+        connection=GunicornConnection,
+        invitation=Invitation.SENT,  # gunicorn/http/wsgi.py, create
+        # gunicorn/http/unreader.py, read: it receives up to 1 MiB, and each smaller read copies
+        # what is left of that. A larger one than this costs more memory than it saves time.
+        largest_read_bytes=512 * 1024,
+    ),
+    Server(
+        name="cheroot",
+        input_module="cheroot.server",
+        software="Cheroot/",
+        connection=CherootConnection,
+        invitation=Invitation.SENT,  # cheroot/server.py, read_request_headers
+        # cheroot/server.py, send_headers: it reads away what is left of a body of known length,
+        # without a bound, before it sends headers; not with a 413.
+        moments_with_length=Moments(
+            whole=Moment.FIRST,
+            pieces=Moment.BEHIND,
+            pieces_with_status=frozenset({413}),
+            is_discarded_by_server=True,
+        ),
+    ),
+    Server(
+        name="granian",
+        input_module="granian._granian",
+        software="Granian",
+        largest_read_bytes=256 * 1024,  # its reads cost nothing more, and each costs drainkit
+    ),
+    Server(
+        name="gevent",
+        input_module="gevent.pywsgi",
+        software="gevent/",
+        connection=GeventConnection,
+    ),
+    Server(
+        name="uwsgi",
+        input_module="uwsgi",
+        connection=UwsgiConnection,
+        # Not by a worker; the HTTP router may have done so (plugins/http/http.c), and nginx does.
+        invitation=Invitation.NEVER,
+    ),
+    # The connection is Apache's, and behind a pipe where there is a daemon process.
+    Server(name="mod_wsgi", input_module="mod_wsgi"),
+    Server(name="waitress", software="waitress", buffers_body=True),  # waitress/channel.py
+    Server(
+        name="werkzeug",
+        software="Werkzeug/",
+        connection=WerkzeugConnection,
+        invitation=Invitation.SENT,  # werkzeug/serving.py, run_wsgi
+        moments=_DISCARDS_BEFORE_CLOSE,  # werkzeug/serving.py, execute
+    ),
+    Server(
+        name="runserver",  # Django's
+        input_module="django.core.handlers.wsgi",
+        # Its stream keeps the socket in a private name, so the connection is not reached.
+        invitation=Invitation.SENT,  # http/server.py, by an HTTP/1.1 server, which it is
+        moments=_DISCARDS_BEFORE_CLOSE,  # django/core/servers/basehttp.py, ServerHandler.close
+    ),
+    Server(
+        name="wsgiref",
+        software="WSGIServer/",
+        connection=StreamConnection,  # http/server.py: the socket's own buffered reader
+        invitation=Invitation.NEVER,  # http/server.py: not by an HTTP/1.0 server, which it is
+    ),
+)
+
+_MOST_KNOWN = 64
+
+_known: dict[tuple[type, str], Server] = {}
+
+
+def server_of(environ: Environ) -> Server:
+    """Return the row of the server that made *environ*, or `UNKNOWN`."""
+    key = (type(environ.get("wsgi.input")), environ.get("SERVER_SOFTWARE", ""))
+    server = _known.get(key)
+    if server is None:
+        # One process serves under one name or two; a table that grew would be a mistake.
+        server = _find(*key)
+        if len(_known) < _MOST_KNOWN:
+            _known[key] = server
+    return server
+
+
+def _find(input_class: type, software: str) -> Server:
+    for server in SERVERS:
+        if server.input_module is not None and input_class.__module__ == server.input_module:
+            return server
+    for server in SERVERS:
+        if server.software is not None and software.startswith(server.software):
+            return server
+    return UNKNOWN

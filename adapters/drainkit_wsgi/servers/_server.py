@@ -1,0 +1,59 @@
+"""What a row says of its server."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from drainkit import BodyKind, Framing, Moment, Moments
+
+from ._connection import Connection
+
+
+class Invitation(enum.Enum):
+    """When a server sends ``100 Continue`` (PEP 3333 allows each of the three)."""
+
+    SENT = "before it calls the application"
+    ON_READ = "when the body is first read, or perhaps so"
+    NEVER = "never"
+
+
+ANSWER_FIRST = Moments(whole=Moment.BEHIND, pieces=Moment.BEHIND)
+"""The answer goes out first, and the body is discarded in the iterable's ``close()``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """How one server treats bodies and connections.
+
+    Attributes:
+        name: The server's name in reports.
+        input_module: The module that defines the class of its ``wsgi.input``; ``None`` when that
+            is a class of the standard library.
+        software: How its ``SERVER_SOFTWARE`` begins, for requests whose ``wsgi.input`` another
+            middleware has replaced; ``None`` when the site chooses it.
+        buffers_body: The server has the whole body before it calls the application, so nothing
+            is left on the connection.
+        invitation: When it sends ``100 Continue``. Where the first read might send it, an
+            untouched body that waits for it is not read.
+        moments: When a body may be discarded.
+        moments_with_length: The same, for a body whose length is known; ``None`` is *moments*.
+        connection: How its connections are reached.
+        largest_read_bytes: The size of read with which it discards at the least cost, in measure.
+    """
+
+    name: str
+    input_module: str | None = None
+    software: str | None = None
+    buffers_body: bool = False
+    invitation: Invitation = Invitation.ON_READ
+    moments: Moments = ANSWER_FIRST
+    moments_with_length: Moments | None = None
+    connection: type[Connection] = Connection
+    largest_read_bytes: int = 64 * 1024
+
+    def moments_for(self, framing: Framing) -> Moments:
+        """Return when a body that is framed so may be discarded."""
+        if self.moments_with_length is None or framing.kind is not BodyKind.LENGTH:
+            return self.moments
+        return self.moments_with_length
