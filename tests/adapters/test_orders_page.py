@@ -92,7 +92,7 @@ def test_every_server_has_a_line(world, servers):
 
 
 def test_what_differs_by_framing_or_status_has_a_line_of_its_own():
-    """cheroot reads away a body of known length before its headers, but not with a 413."""
+    """Cheroot reads away a body of known length before its headers, but not with a 413."""
     lines = {
         name: line.cells
         for line in rows.tables(list(rows.wsgi()))[rows.ALONE]
