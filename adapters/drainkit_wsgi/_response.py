@@ -116,12 +116,12 @@ class Response(Iterator[bytes]):
         self._result = result
         length = _whole_length(result)
         if length is not None:
+            self._is_whole = True
             self._release(length)
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
                 return _Whole(result, self.close)
-            self._is_whole = True
             return result if upload.settled else self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
@@ -263,7 +263,9 @@ class Response(Iterator[bytes]):
         self._order.client_is_quiet = self._upload.client_is_quiet
 
     def _discard_first(self, nbytes: int) -> None:
-        self._upload.discard()
+        # An application that has given all that its Content-Length says may still read.
+        is_done = self._is_whole or self._following == [_END]
+        self._upload.discard(may_read_on=not is_done)
 
     def _discard_behind(self, nbytes: int) -> None:
         """Do nothing yet: the body is discarded behind the last piece, or behind the end."""
