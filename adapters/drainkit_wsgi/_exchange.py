@@ -85,7 +85,7 @@ class Exchange:
         self._start_response = start_response
         return self._start
 
-    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         response = self._response
         if response is None:
             if self._upload is None and self._input.left_bytes <= 0:

@@ -76,7 +76,7 @@ class Response(Iterator[bytes]):
         self._is_whole = False
         self._is_closed = False
 
-    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """Take the answer's start: PEP 3333's ``start_response``."""
         if exc_info is None:
             # A second call without exc_info is an error, and the server says which.
@@ -101,8 +101,9 @@ class Response(Iterator[bytes]):
     def write(self, data: bytes) -> None:
         """Send bytes of the answer at once: PEP 3333's ``write``."""
         self._release()
-        nbytes = len(data)
-        self._do(self._order.piece(nbytes, more=True), nbytes)
+        if isinstance(data, bytes):  # or the server is to say so
+            nbytes = len(data)
+            self._do(self._order.piece(nbytes, more=True), nbytes)
         assert self._write is not None  # start() returned this method
         self._write(data)
 
@@ -156,7 +157,7 @@ class Response(Iterator[bytes]):
             self._release()
             self._end()
             raise StopIteration
-        if self._is_whole or not isinstance(item, bytes):
+        if self._is_whole or not isinstance(item, bytes):  # or the server is to say so
             self._release()
             return item  # type: ignore[no-any-return]
         nbytes = len(item)
@@ -226,7 +227,7 @@ class Response(Iterator[bytes]):
         """Look for the next item with bytes; tell whether there is one."""
         try:
             item = self._take()
-            while item is not _END and not item:
+            while isinstance(item, bytes) and not item:
                 item = self._take()
         except Exception as exc:
             # What came before it still goes out, as it would without the look ahead.

@@ -357,9 +357,11 @@ def framing_of(environ: Environ, server: Server) -> Framing:
     if "HTTP_EXPECT" in environ and server.invitation is not Invitation.SENT:
         expect = environ["HTTP_EXPECT"]
     protocol: str = environ.get("SERVER_PROTOCOL", "")
+    length = environ.get("CONTENT_LENGTH")
     return framing(
         http_version=protocol[5:],
-        content_length=environ.get("CONTENT_LENGTH"),
+        # A number, in the environs of some test clients.
+        content_length=None if length is None else str(length),
         transfer_encoding=encoding,
         expect=expect,
     )
