@@ -24,13 +24,14 @@ And this is the engine:
     Kept                           what an application that reads late will still have
 """
 
+from ._answer import RESPONSE_BUFFER_BYTES, Stage
 from ._capacity import Capacity, process_capacity
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
-from ._order import DISCARD_FIRST, RESPONSE_BUFFER_BYTES, Moment, Moments, Order, Plan, Stage
+from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
 

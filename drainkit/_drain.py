@@ -161,7 +161,7 @@ class Drain:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        """Whether nothing is left to do, because the body has been read or its drain has ended."""
         return self.finished or self.report is not None
 
     @property
@@ -262,20 +262,7 @@ class Drain:
             return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
         if not (may_invite or self.invited):
             return self._end(Outcome.EXPECT_PENDING, now)
-        if not self._capacity.acquire(policy.max_concurrent):
-            return self._end(Outcome.AT_CAPACITY, now)
-        self._bounds = policy
-        self._placed = True
-        self.under_way = True
-        self._doomed = self.doomed
-        self._last_progress = self._last_read = now
-        self._since = now if since is None else since
-        self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(
-            largest_read_bytes,
-            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
-        )
-        return self._next(now)
+        return self._start(policy, now, since, largest_read_bytes)
 
     def received(self, nbytes: int, more: bool, now: float) -> Step:
         """Take note that *nbytes* of the body were read and thrown away.
@@ -352,6 +339,25 @@ class Drain:
     def _expect_draining(self, call: str) -> None:
         if not self.under_way:
             raise RuntimeError(f"{call}() when {self._state}")
+
+    def _start(
+        self, policy: DrainPolicy, now: float, since: float | None, largest_read_bytes: int
+    ) -> Step:
+        """Return the first read, if there is a place for this drain."""
+        if not self._capacity.acquire(policy.max_concurrent):
+            return self._end(Outcome.AT_CAPACITY, now)
+        self._bounds = policy
+        self._placed = True
+        self.under_way = True
+        self._doomed = self.doomed
+        self._last_progress = self._last_read = now
+        self._since = now if since is None else since
+        self._largest_read_bytes = largest_read_bytes
+        self._read_bytes = min(
+            largest_read_bytes,
+            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
+        )
+        return self._next(now)
 
     def _next(self, now: float) -> Step:
         """Return the next read, or end the drain if a bound has been reached."""

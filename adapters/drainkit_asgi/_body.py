@@ -36,10 +36,10 @@ class Body(Inbox):
     drain: Drain
 
     __slots__ = (
-        "_clock",
         "_connection",
-        "_is_stepped",
+        "_loop",
         "_on_report",
+        "_opened",
         "_send",
         "_server",
         "drain",
@@ -63,12 +63,21 @@ class Body(Inbox):
             loop: asyncio's event loop; ``None`` under trio.
         """
         super().__init__(receive)
-        self._clock = anyio.current_time if loop is None else loop.time
-        self._is_stepped = server.is_stepped and loop is not None
+        self._loop = loop
         self._send = send
         self._server = server
         self._on_report = on_report
         self._connection: Connection | None = None
+        self._opened: Drain | None = None  # most requests never need one
+
+    @property
+    def _clock(self) -> Callable[[], float]:
+        """The event loop's clock; `anyio.current_time` finds out with each call what is running."""
+        return anyio.current_time if self._loop is None else self._loop.time
+
+    @property
+    def _is_stepped(self) -> bool:
+        return self._server.is_stepped and self._loop is not None
 
     def _begin(self, *, may_invite: bool = True) -> Step:
         keep_heap()
@@ -211,5 +220,7 @@ class Body(Inbox):
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
+        if self._opened is not None:
+            self.stop(Outcome.ERROR, "cancelled")
         if self._pending is not None:
             self._give_up_pending()

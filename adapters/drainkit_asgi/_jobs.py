@@ -48,9 +48,11 @@ class Jobs(Protocol):
 
     def start(self, function: Function) -> Job:
         """Start a task. It must raise no Exception that is expected."""
+        ...
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> Handle:
         """Call a function after so many seconds; ``0`` is behind one turn of the event loop."""
+        ...
 
 
 class AsyncioJobs:

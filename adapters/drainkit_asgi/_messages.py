@@ -22,6 +22,7 @@ LAST_MESSAGES = {
 }
 FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
+_PAIRS = (tuple, list)
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -57,11 +58,12 @@ class BodyFields(NamedTuple):
 
 def body_fields(scope: Scope) -> BodyFields | None:
     """Return what a request says of its body; ``None`` when it says that it has none."""
+    # In one piece although it is long: every request is asked, and a call costs as much as a test.
     length: bytes | None = None
     encoding: bytes | None = None
     expect: bytes | None = None
     headers = scope.get("headers", ())
-    if not isinstance(headers, (list, tuple)) or (headers and not _is_pair(headers[0])):
+    if type(headers) is not list or (headers and type(headers[0]) not in _PAIRS):
         # The same of a scope's headers: what can be read once is the application's to read.
         headers = scope["headers"] = [tuple(pair) for pair in headers]
     for name, value in headers:
@@ -78,10 +80,6 @@ def body_fields(scope: Scope) -> BodyFields | None:
     if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
         return None
     return BodyFields(http_version, length, encoding, expect)
-
-
-def _is_pair(item: object) -> bool:
-    return isinstance(item, (list, tuple))
 
 
 def is_empty(message: Message) -> bool:
