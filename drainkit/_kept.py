@@ -20,9 +20,18 @@ class Kept:
         lost_bytes: How many behind those were thrown away.
         has_ended: Whether the body ends behind what is kept.
         is_cut: Whether a read failed or was ended half-way, so that the rest cannot be read.
+        is_answered: Whether the application has answered, so that nothing is kept any more.
     """
 
-    __slots__ = ("_bytes", "_largest_bytes", "has_ended", "is_cut", "limit_bytes", "lost_bytes")
+    __slots__ = (
+        "_bytes",
+        "_largest_bytes",
+        "has_ended",
+        "is_answered",
+        "is_cut",
+        "limit_bytes",
+        "lost_bytes",
+    )
 
     def __init__(self, limit_bytes: int) -> None:
         """Keep nothing yet.
@@ -34,6 +43,7 @@ class Kept:
         self.lost_bytes = 0
         self.has_ended = False
         self.is_cut = False
+        self.is_answered = False
         # Bytes and not pieces: a client that sends one byte at a time must not make an object of
         # each be kept.
         self._bytes = bytearray()
@@ -86,9 +96,15 @@ class Kept:
         self.lost_bytes += len(self._bytes)
         self._bytes = bytearray()
         self.has_ended = False
+        self.is_answered = True
 
     def error(self) -> LateReadError:
         """Return the error for an application that asks for bytes that are not there."""
+        if self.is_answered:
+            return LateReadError(
+                f"drainkit discarded {self.lost_bytes} bytes of this request's body, because the "
+                f"application had answered; read the body before responding"
+            )
         if self.lost_bytes:
             return LateReadError(
                 f"drainkit discarded {self.lost_bytes} bytes of this request's body, because it "

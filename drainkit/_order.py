@@ -160,14 +160,14 @@ class Order(Answer):
         self.stage = Stage.HELD
         return Plan.HOLD
 
-    def piece(self, nbytes: int, *, more: bool | None) -> Plan:
+    def piece(self, nbytes: int, *, more: bool) -> Plan:
         """Say what to do with a piece of the answer.
 
         Args:
             nbytes: Its bytes, with those of what was held before it.
-            more: Whether another piece follows; ``None`` when the application has not said.
+            more: Whether another piece may follow.
         """
-        if more is False and not self._has_trailers:
+        if not (more or self._has_trailers):
             return self.end(nbytes)
         if self._drain.settled:
             return Plan.PASS
@@ -176,7 +176,7 @@ class Order(Answer):
             return self.end(nbytes)
         if total == self.length and self._moments.holds_full:
             return self._full()
-        if self._is_worth_holding(nbytes, more):
+        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
             return Plan.HOLD
         if self._must_read_first():
             return Plan.READ_AHEAD_FIRST
@@ -302,11 +302,6 @@ class Order(Answer):
         self.stage = Stage.FULL
         return Plan.HOLD
 
-    def _is_worth_holding(self, nbytes: int, more: bool | None) -> bool:
-        if more is None and self._must_know_end(nbytes):
-            return True
-        return self.may_become_whole and self.passed_bytes + nbytes <= RESPONSE_BUFFER_BYTES
-
     def _must_read_first(self) -> bool:
         """Whether the body must be read before the client sees the status.
 
@@ -335,14 +330,3 @@ class Order(Answer):
             and self.passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
             and not (self._sends_while_reading or self.client_is_quiet)
         )
-
-    def _must_know_end(self, nbytes: int) -> bool:
-        """Whether it matters, before these bytes are sent, that they are the last."""
-        if nbytes == 0 or self.length is not None:
-            return False
-        if self.is_discarded_by_server:
-            return True
-        # An application that has begun to read may read between two pieces, and its client may
-        # wait for the first of them: only a single big piece is looked behind there.
-        crosses = self.passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
-        return crosses and (self._drain.untouched or not self.passed_bytes)

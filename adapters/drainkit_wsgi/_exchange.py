@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from drainkit import CONTROL_KEY, BodyKind, DrainPolicy, Framing, OnReport
+from drainkit import CONTROL_KEY, BodyKind, DrainControl, DrainPolicy, Framing, OnReport
 
 from ._input import NO_LENGTH, Input
 from ._response import Response, close_iterable, status_code
@@ -85,7 +85,7 @@ class Exchange:
         self._start_response = start_response
         return self._start
 
-    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         response = self._response
         if response is None:
             if self._upload is None and self._input.left_bytes <= 0:
@@ -173,6 +173,7 @@ def open_body(
         return None
     server = server_of(environ)
     if server.buffers_body:
+        environ[CONTROL_KEY] = DrainControl(policy)  # an application may use it on every server
         return None
     get = environ.get
     stream, is_read_elsewhere = environ["wsgi.input"], False

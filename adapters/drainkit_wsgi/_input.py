@@ -1,22 +1,22 @@
-"""The ``wsgi.input`` that the application sees: the server's own, and a count of what it reads.
+"""The ``wsgi.input`` that the application sees: the server's own, counted, and with an end.
 
-Rule 1: what the server's stream does with a read is not changed; its methods are passed on with
-the arguments they were called with.
-Rule 2: once some of the body has been read ahead, the application gets that first, exactly, and
+Rule 1: it ends where Content-Length says, also where the server's stream does not.
+Rule 2: the server's stream is asked as the application asks, and never for more than that: a
+client may wait for an answer to what it has sent.
+Rule 3: once some of the body has been read ahead, the application gets that first, exactly, and
 a `LateReadError` where bytes are missing; never a wrong byte.
-Rule 3: the server's stream is never asked for more than the application asked for: a client may
-wait for an answer to what it has sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from drainkit import Drain, DrainControl, DrainPolicy, Kept
 
-# More than any body has bytes: left of one whose length is not known.
-NO_LENGTH = 1 << 62
+# What is left of a body whose length is not known; it stays far above every length.
+NO_LENGTH = 1 << 70
+_MOST_BYTES = 1 << 65
 
 # Other ways to read, which some servers' streams have.
 _UNCOUNTED = frozenset(
@@ -50,32 +50,43 @@ class Input(DrainControl):
         self._stream = stream
         self.left_bytes = left_bytes
 
-    def read(self, *size: Any) -> bytes:
-        data: bytes = self._stream.read(*size)
-        nbytes = len(data)
-        if size and size[0] is not None and size[0] >= 0 and (nbytes or not size[0]):
-            self.left_bytes -= nbytes
-        else:
+    def read(self, size: int | None = -1, /) -> bytes:
+        left_bytes = self.left_bytes
+        if left_bytes <= 0:
+            return b""
+        data: bytes
+        if size is None or size < 0:
+            data = _read_all(self._stream, left_bytes)
             self.left_bytes = 0
+            return data
+        data = self._stream.read(size if size < left_bytes else left_bytes)
+        nbytes = len(data)
+        self.left_bytes = left_bytes - nbytes if nbytes or not size else 0
         return data
 
-    def readline(self, *size: Any) -> bytes:
-        data: bytes = self._stream.readline(*size)
-        self._count(len(data), is_end=not data and size != (0,))
-        return data
+    def readline(self, size: int | None = -1, /) -> bytes:
+        left_bytes = self.left_bytes
+        if left_bytes <= 0:
+            return b""
+        if size is None or not 0 <= size < left_bytes:
+            size = left_bytes
+        line = _read_line(self._stream, size)
+        self.left_bytes = left_bytes - len(line) if line or not size else 0
+        return line
 
-    def readlines(self, *hint: Any) -> list[bytes]:
-        lines: list[bytes] = self._stream.readlines(*hint)
-        is_end = not lines or not hint or not hint[0] or hint[0] < 0
-        self._count(sum(map(len, lines)), is_end=is_end)
+    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
+        left_bytes = float("inf") if hint is None or hint <= 0 else hint
+        lines: list[bytes] = []
+        while left_bytes > 0 and (line := self.readline()):
+            lines.append(line)
+            left_bytes -= len(line)
         return lines
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        line: bytes = next(iter(self._stream), b"")
-        self._count(len(line), is_end=not line)
+        line = self.readline()
         if not line:
             raise StopIteration
         return line
@@ -93,10 +104,8 @@ class Input(DrainControl):
         """Let a drain count from now on; return what the application reads from then."""
         self.bind(drain)
         self._stream = late = LateInput(self._stream, drain)
+        self.left_bytes = NO_LENGTH  # the drain knows
         return late
-
-    def _count(self, nbytes: int, *, is_end: bool) -> None:
-        self.left_bytes = 0 if is_end else self.left_bytes - nbytes
 
 
 class LateInput:
@@ -115,80 +124,67 @@ class LateInput:
         self.kept: Kept | None = None
         self.stream = stream
 
-    def read(self, *size: Any) -> bytes:
-        if self.kept is not None:
-            return self._read_kept(self.kept, self.stream.read, size, is_line=False)
-        data: bytes = self.stream.read(*size)
-        to_end = not size or size[0] is None or size[0] < 0
-        self._drain.app_read_stream(len(data), to_end or (not data and size != (0,)))
-        return data
+    def read(self, size: int = -1, /) -> bytes:
+        return self._read(None if size < 0 else size, is_line=False)
 
-    def readline(self, *size: Any) -> bytes:
-        if self.kept is not None:
-            return self._read_kept(self.kept, self.stream.readline, size, is_line=True)
-        data: bytes = self.stream.readline(*size)
-        self._drain.app_read_stream(len(data), not data and size != (0,))
-        return data
-
-    def readlines(self, *hint: Any) -> list[bytes]:
-        to_end = not hint or not hint[0] or hint[0] < 0
-        lines: list[bytes] = []
-        if self.kept is not None:
-            left_bytes = float("inf") if to_end else hint[0]
-            while left_bytes > 0 and (line := self.readline()):
-                lines.append(line)
-                left_bytes -= len(line)
-            return lines
-        lines = self.stream.readlines(*hint)
-        self._drain.app_read_stream(sum(map(len, lines)), to_end or not lines)
-        return lines
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self.kept is not None:
-            line = self.readline()
-        else:
-            line = next(iter(self.stream), b"")
-            self._drain.app_read_stream(len(line), not line)
-        if not line:
-            raise StopIteration
-        return line
+    def readline(self, size: int = -1, /) -> bytes:
+        return self._read(None if size < 0 else size, is_line=True)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
-    def _read_kept(
-        self, kept: Kept, ask: Callable[..., bytes], size: tuple[Any, ...], *, is_line: bool
-    ) -> bytes:
-        """Return what the application asks for: what is kept, then the rest of the server's."""
-        wanted = size[0] if size and size[0] is not None and size[0] >= 0 else None
-        nbytes = len(kept) if wanted is None else min(wanted, len(kept))
-        line_bytes = kept.find_line(nbytes) if is_line else 0
+    def _read(self, size: int | None, *, is_line: bool) -> bytes:
+        """Return what is kept, as far as it is asked for, then what the server's stream has."""
+        kept = self.kept
+        nbytes = 0 if kept is None else len(kept)
+        if size is not None and size < nbytes:
+            nbytes = size
+        line_bytes = kept.find_line(nbytes) if kept is not None and is_line else 0
         rest = b""
         if line_bytes:
             nbytes = line_bytes
-        elif nbytes != wanted:
-            limit = None if wanted is None else wanted - nbytes
+        elif nbytes != size:
             # First: should the server's stream raise, what is kept stays so.
-            rest = _read_behind(kept, self._drain, ask, limit, is_line=is_line)
+            rest = self._read_behind(None if size is None else size - nbytes, is_line=is_line)
+        if kept is None or not nbytes:
+            return rest
         self._drain.late_read(nbytes)
         return kept.take(nbytes) + rest
 
+    def _read_behind(self, size: int | None, *, is_line: bool) -> bytes:
+        """Return what the server's stream has behind what is kept."""
+        drain, kept = self._drain, self.kept
+        if kept is not None and (kept.lost_bytes or kept.is_cut):
+            raise kept.error()
+        if drain.finished:
+            return b""
+        remaining = drain.remaining_bytes
+        left_bytes = NO_LENGTH if remaining is None else remaining
+        if is_line:
+            data = _read_line(self.stream, left_bytes if size is None else min(size, left_bytes))
+        elif size is None:
+            data = _read_all(self.stream, left_bytes)
+        else:
+            data = self.stream.read(min(size, left_bytes))
+        to_end = size is None and not is_line
+        drain.app_read(len(data), more=not (to_end or not data or len(data) == left_bytes))
+        return data
 
-def _read_behind(
-    kept: Kept, drain: Drain, ask: Callable[..., bytes], limit: int | None, *, is_line: bool
-) -> bytes:
-    """Return what the server's stream has behind what is kept, and never ask for more."""
-    if kept.lost_bytes or kept.is_cut:
-        raise kept.error()
-    if drain.finished:
-        return b""
-    remaining = drain.remaining_bytes
-    if limit is None or (remaining is not None and remaining < limit):
-        limit = remaining
-    data = ask() if limit is None else ask(limit)
-    is_last = not data or len(data) == remaining or (limit is None and not is_line)
-    drain.app_read(len(data), more=not is_last)
+
+def _read_line(stream: Any, size: int) -> bytes:
+    line: bytes = stream.readline() if size > _MOST_BYTES else stream.readline(size)
+    return line
+
+
+def _read_all(stream: Any, left_bytes: int) -> bytes:
+    """Read a stream to its end, or so many bytes."""
+    data: bytes
+    if left_bytes > _MOST_BYTES:
+        data = stream.read()
+        return data
+    data = piece = stream.read(left_bytes)
+    # Most streams have gathered everything, or have come to their end.
+    while piece and len(data) < left_bytes:
+        piece = stream.read(left_bytes - len(data))
+        data += piece
     return data

@@ -30,7 +30,6 @@ from ._upload import Upload
 _STATUS_CODES = {f"{code:03}": code for code in range(1000)}
 
 # Every piece costs a look-up of each, and in an enum that is slow before Python 3.12.
-_HOLD = Plan.HOLD
 _PASS = Plan.PASS
 _BEHIND = Moment.BEHIND
 
@@ -45,7 +44,6 @@ class Response(Iterator[bytes]):
     """
 
     __slots__ = (
-        "_following",
         "_held",
         "_is_closed",
         "_is_whole",
@@ -71,12 +69,10 @@ class Response(Iterator[bytes]):
         self._write: Write | None = None
         self._result: Iterable[bytes] = ()
         self._items: Iterator[bytes] | None = None
-        # One item at the most: what was looked at behind the last one that was sent.
-        self._following: list[Any] = []
         self._is_whole = False
         self._is_closed = False
 
-    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None, /) -> Write:
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """Take the answer's start: PEP 3333's ``start_response``."""
         if exc_info is None:
             # A second call without exc_info is an error, and the server says which.
@@ -101,8 +97,9 @@ class Response(Iterator[bytes]):
     def write(self, data: bytes) -> None:
         """Send bytes of the answer at once: PEP 3333's ``write``."""
         self._release()
-        nbytes = len(data)
-        self._do(self._order.piece(nbytes, more=True), nbytes)
+        if isinstance(data, bytes):  # or the server is to say so
+            nbytes = len(data)
+            self._do(self._order.piece(nbytes, more=True), nbytes)
         assert self._write is not None  # start() returned this method
         self._write(data)
 
@@ -116,12 +113,12 @@ class Response(Iterator[bytes]):
         self._result = result
         length = _whole_length(result)
         if length is not None:
+            self._is_whole = True
             self._release(length)
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
                 return _Whole(result, self.close)
-            self._is_whole = True
             return result if upload.settled else self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
@@ -151,18 +148,17 @@ class Response(Iterator[bytes]):
         return self
 
     def __next__(self) -> bytes:
-        item: Any = self._following.pop() if self._following else self._take()
+        item = self._take()
         if item is _END:
             self._release()
             self._end()
             raise StopIteration
-        if self._is_whole or not isinstance(item, bytes):
+        if self._is_whole or not isinstance(item, bytes):  # or the server is to say so
             self._release()
             return item  # type: ignore[no-any-return]
         nbytes = len(item)
-        plan = self._order.piece(nbytes, more=None)
-        if plan is _HOLD:
-            plan = self._order.piece(nbytes, more=self._look_ahead())
+        # That it is the last is not known: whoever looked would keep it waiting.
+        plan = self._order.piece(nbytes, more=True)
         if self._held is not None:
             self._release()
         self._do(plan, nbytes)
@@ -222,19 +218,6 @@ class Response(Iterator[bytes]):
             self._upload.stop(exc)
             raise
 
-    def _look_ahead(self) -> bool:
-        """Look for the next item with bytes; tell whether there is one."""
-        try:
-            item = self._take()
-            while item is not _END and not item:
-                item = self._take()
-        except Exception as exc:
-            # What came before it still goes out, as it would without the look ahead.
-            self._items = map(_raise, [exc])
-            return False
-        self._following.append(item)
-        return item is not _END
-
     def _end(self) -> None:
         """Do what must be done before the server ends the answer."""
         order, upload = self._order, self._upload
@@ -258,12 +241,13 @@ class Response(Iterator[bytes]):
             self._upload.connection.refuse_reuse()
 
     def _read_ahead(self, nbytes: int) -> None:
-        self._pass(nbytes)
         self._upload.read_ahead()
         self._order.client_is_quiet = self._upload.client_is_quiet
+        self._pass(nbytes)
 
     def _discard_first(self, nbytes: int) -> None:
-        self._upload.discard()
+        # An application that has given all that its Content-Length says may still read.
+        self._upload.discard(may_read_on=not self._is_whole)
 
     def _discard_behind(self, nbytes: int) -> None:
         """Do nothing yet: the body is discarded behind the last piece, or behind the end."""
@@ -300,10 +284,6 @@ def status_code(status: str) -> int | None:
         return _STATUS_CODES.get(status[:3])
     except TypeError:
         return None  # no string: the server is to say so
-
-
-def _raise(error: Exception) -> bytes:
-    raise error
 
 
 def close_iterable(result: Iterable[bytes]) -> None:

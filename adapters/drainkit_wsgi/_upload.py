@@ -134,50 +134,55 @@ class Upload:
         """Whether a read can be ended at a deadline."""
         return self.connection.descriptor is not None
 
-    def discard(self, *, is_answered: bool = False) -> None:
+    def discard(self, *, is_answered: bool = False, may_read_on: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
 
         Args:
             is_answered: Whether the whole answer has gone out, as it has when the server calls
                 the iterable's ``close()``.
+            may_read_on: Whether the application may still read, so that some of the body is kept.
 
         Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
         """
         drain = self.drain
         if not drain.settled:
-            kept = self._input.kept
-            if kept is None:
-                kept = self._input.kept = Kept(0)
-            else:
+            kept = self._keep()
+            if not may_read_on:
                 kept.lose()
             step = self._begin()
             if step is not None:
-                self._read_away(step, None, is_answered=is_answered)
+                self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
+            if not may_read_on:
                 # A read that failed does not fail twice: who reads in close() would see the end.
-                kept.is_cut = not drain.finished
-            kept.lost_bytes = drain.bytes_discarded
+                kept.is_cut = step is not None and not drain.finished
+                kept.lost_bytes = drain.bytes_discarded
         if is_answered and not drain.finished and drain.report is not None:
             self._shut_if_left(drain.report)
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
         drain = self.drain
-        policy = drain.policy
-        if drain.settled or policy is None or self._is_read_elsewhere:
+        if drain.settled or drain.policy is None or self._is_read_elsewhere:
             return  # what is read away could not be given to the application
         if not drain.invited:
             return  # nothing comes, and the application may still invite it
-        kept = self._input.kept
-        if kept is None:
-            kept = self._input.kept = Kept(policy.late_read_bytes)
+        kept = self._keep()
         step = self._begin()
         if step is not None:
-            self._read_away(step, kept, is_answered=False)
+            self._read_away(step, kept, may_pause=True)
 
     def stop(self, reason: BaseException) -> None:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
         if not self.drain.settled:
             self._publish(self.drain.stop(Outcome.ERROR, time.monotonic(), type(reason).__name__))
+
+    def _keep(self) -> Kept:
+        """Return what is kept of the body; from now on the application reads from there."""
+        kept = self._input.kept
+        if kept is None:
+            policy = self.drain.policy
+            kept = self._input.kept = Kept(0 if policy is None else policy.late_read_bytes)
+        return kept
 
     def _begin(self) -> Read | None:
         """Return the first read; ``None`` when the drain has ended before it began."""
@@ -194,17 +199,20 @@ class Upload:
         self._publish(step)
         return None
 
-    def _read_away(self, step: Read, kept: Kept | None, *, is_answered: bool) -> None:
+    def _read_away(
+        self, step: Read, kept: Kept | None, *, is_answered: bool = False, may_pause: bool = False
+    ) -> None:
         """Read until the drain ends, or pauses for an application that is to go on.
 
         Args:
             step: The first read.
-            kept: Keeps what is read for the application, which has not answered; ``None`` when
-                it has.
+            kept: Keeps what is read for an application that may still read; ``None`` when it may
+                not.
             is_answered: Whether the whole answer has gone out.
+            may_pause: Whether to pause when the client is quiet.
         """
         try:
-            report = self._read_in_time(step, kept, is_answered=is_answered)
+            report = self._read_in_time(step, kept, is_answered=is_answered, may_pause=may_pause)
         except BaseException as exc:
             # The process or its worker ends, or this greenlet was given up.
             self._publish(self.drain.stop(Outcome.ERROR, time.monotonic(), type(exc).__name__))
@@ -213,7 +221,7 @@ class Upload:
             self._publish(report)
 
     def _read_in_time(
-        self, step: Read, kept: Kept | None, *, is_answered: bool
+        self, step: Read, kept: Kept | None, *, is_answered: bool, may_pause: bool
     ) -> DrainReport | None:
         """Do so with a deadline for each read, and return the report; ``None`` for a pause."""
         drain = self.drain
@@ -222,7 +230,8 @@ class Upload:
         deadline = Deadline(descriptor, None if is_answered else connection.socket)
         try:
             with deadline:
-                report = self._read_until(deadline, step, kept, descriptor)
+                watched = descriptor if may_pause else None
+                report = self._read_until(deadline, step, kept, watched)
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
             report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
@@ -236,16 +245,16 @@ class Upload:
         return report
 
     def _read_until(
-        self, deadline: Deadline, step: Read, kept: Kept | None, descriptor: int | None
+        self, deadline: Deadline, step: Read, kept: Kept | None, watched: int | None
     ) -> DrainReport | None:
-        """Return the report; ``None`` when the drain pauses."""
+        """Return the report; ``None`` for a pause, as nothing comes on the *watched* connection."""
         drain = self.drain
         # Libraries of greenlets put a function of theirs in its place.
         has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
         turn_ends = time.monotonic() + _TURN_SECONDS
         while True:
-            if kept is not None and descriptor is not None and not self._is_near_end:
-                arrived = self._arrived_bytes(descriptor)
+            if watched is not None and not self._is_near_end:
+                arrived = self._arrived_bytes(watched)
                 if not arrived:
                     drain.pause(time.monotonic())
                     return None
@@ -348,9 +357,11 @@ def framing_of(environ: Environ, server: Server) -> Framing:
     if "HTTP_EXPECT" in environ and server.invitation is not Invitation.SENT:
         expect = environ["HTTP_EXPECT"]
     protocol: str = environ.get("SERVER_PROTOCOL", "")
+    length = environ.get("CONTENT_LENGTH")
     return framing(
         http_version=protocol[5:],
-        content_length=environ.get("CONTENT_LENGTH"),
+        # A number, in the environs of some test clients.
+        content_length=None if length is None else str(length),
         transfer_encoding=encoding,
         expect=expect,
     )

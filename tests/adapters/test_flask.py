@@ -210,3 +210,25 @@ def test_a_middleware_that_stands_there_already_is_taken_over():
     init_app(app)
 
     assert middleware is app.wsgi_app is app.extensions["drainkit"]
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["bare", "drainkit"])
+def test_a_test_client_that_follows_a_308_sends_its_body_again(is_wrapped):
+    """It lies in memory, and nothing is on a connection."""
+    app = Flask("site")
+
+    @app.post("/user/")
+    def user():
+        return request.form.to_dict()
+
+    if is_wrapped:
+        init_app(app)
+    got = app.test_client().post("/user", data={"a": "b"}, follow_redirects=True)
+
+    assert (200, {"a": "b"}) == (got.status_code, got.json)
+
+
+def test_under_a_test_client_a_view_may_decline_as_on_a_server():
+    got = init_app(make_app()).test_client().post("/declined", data=b"x")
+
+    assert (401, "no") == (got.status_code, got.text)

@@ -29,6 +29,12 @@ def change(world, why, matches):
     )
 
 
+def is_stream(scenario):
+    """Whether the answer is an iterable that does not say how long it is."""
+    answer = wsgi.ANSWERS[scenario.answer]
+    return answer.kind == "iterable" and not answer.length
+
+
 # What is meant to differ from the table. Each entry must match something, and only what differs.
 CHANGED: dict[str, list[Change]] = {
     "asgi": [
@@ -70,6 +76,17 @@ CHANGED: dict[str, list[Change]] = {
             "Where no deadline can end a read, nothing is read between two pieces of an error, "
             "as over HTTP/2: a client that stops sending at the status waits for the second.",
             lambda s: s.answer == "length, two" and s.status == 413 and s.is_behind_proxy,
+        ),
+        change(
+            "wsgi",
+            "Whether a piece is the last is not looked for: that would keep it waiting, and an "
+            "application that reads behind it would be kept from its client.",
+            lambda s: s.answer != "write big" and is_stream(s),
+        ),
+        change(
+            "wsgi",
+            "A server that discards by itself is told to close only if something is left to.",
+            lambda s: s.row.startswith("cheroot") and s.answer == "write big",
         ),
     ],
 }

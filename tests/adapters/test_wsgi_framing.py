@@ -1,6 +1,7 @@
 """Rules 7 and 10 of the design's section 5: what must not be read, and who may say so."""
 
 import functools
+import io
 import sys
 import types
 
@@ -628,6 +629,26 @@ def test_a_server_is_known_by_its_input_or_by_its_name(name):
 )
 def test_behind_middleware_that_replaced_the_input_a_server_is_known_by_its_name(software, name):
     assert name == serve(NO, SERVER_SOFTWARE=software).report.server
+
+
+class Payload(io.BytesIO):
+    """A body in memory, of a class of its own."""
+
+
+@pytest.mark.parametrize("make", [io.BytesIO, Payload])
+def test_a_body_in_memory_is_left_alone(make):
+    """Test clients look at it behind the answer, and send it again behind a 307 or 308."""
+    stream = make(b"x" * 1000)
+    seen = []
+
+    def app(environ, start_response):
+        seen.append((environ["wsgi.input"], environ[CONTROL_KEY].policy))
+        return NO(environ, start_response)
+
+    policy = DrainPolicy()
+    got = serve(app, policy=policy, **{"wsgi.input": stream})
+
+    assert ([(stream, policy)], [], b"x" * 1000) == (seen, got.reports, stream.read())
 
 
 def test_a_socket_that_is_closed_or_none_is_no_reason_to_fail():

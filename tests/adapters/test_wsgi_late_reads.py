@@ -20,10 +20,7 @@ LONG_BODY = BODY * 8
 
 
 def late(read, *, before=BIG):
-    """Return an application that reads only behind two chunks, the first a big one.
-
-    Two, because drainkit looks one chunk ahead: what is read before the second is not late.
-    """
+    """Return an application that reads only behind two chunks, the first a big one."""
     got = []
 
     def make(environ, chunks):

@@ -119,25 +119,58 @@ def test_a_big_tuple_waits_for_the_body():
 
 
 @pytest.mark.parametrize("make", [Result, generator], ids=["iterable", "generator"])
-@pytest.mark.parametrize("read", [0, 100], ids=["untouched", "touched"])
 @pytest.mark.parametrize("behind", [(), (b"", b"")], ids=["last", "empty ones behind"])
-def test_a_single_big_chunk_is_known_for_the_last_by_a_look_ahead(make, read, behind):
-    def app(environ, start_response):
-        if read:
-            environ["wsgi.input"].read(read)
-        return answering(BIG, *behind, status="200 OK", make=make)(environ, start_response)
+def test_a_single_big_chunk_waits_for_a_body_that_was_not_touched(make, behind):
+    got = serve(answering(BIG, *behind, status="200 OK", make=make))
 
-    got = serve(app)
+    assert ["start", "read", f"write {len(BIG)}", "end", "close"] == [
+        event for event in got.order if event != "inner close"
+    ]
+    assert (1000, BIG) == (got.report.bytes_discarded, got.body)
 
-    write = got.order.index(f"write {len(BIG)}")
-    assert "read" in got.order[:write]
-    assert "read" not in got.order[write:]
-    assert (1000 - read, BIG) == (got.report.bytes_discarded, got.body)
+
+@pytest.mark.parametrize("reads", [0, 5], ids=["untouched", "touched"])
+@pytest.mark.parametrize("server", ["unknown", "gunicorn", "werkzeug", "cheroot", "wsgiref"])
+def test_no_chunk_waits_for_the_next(reads, server):
+    """PEP 3333: middleware must not block the iteration. Whoever looked behind a chunk would."""
+
+    def make(environ, chunks):
+        events = environ["test.events"]
+        if reads:
+            environ["wsgi.input"].read(reads)
+        for number in range(3):
+            events.append(f"made {number}")
+            yield b"r" * 100_000
+
+    for wrap in ({"wrap": None}, {}):
+        got = serve(answering(status="200 OK", make=make), server=server, **wrap)
+        told = [event for event in got.events if event[:5] in ("made ", "write")]
+
+        assert [
+            *("made 0", "write 100000"),
+            *("made 1", "write 100000"),
+            *("made 2", "write 100000"),
+        ] == told
+
+
+def test_a_transform_whose_client_waits_for_its_first_chunk_is_not_stuck():
+    """It reads, gives a big chunk, and reads what the client sends only then."""
+
+    def make(environ, chunks):
+        first = environ["wsgi.input"].read(5)
+        yield first * 20_000
+        environ["test.events"].append("asks for the rest")
+        second = environ["wsgi.input"].read(5)
+        yield second * 20_000
+
+    got = serve(answering(status="200 OK", make=make), b"1234567890")
+
+    assert got.order.index("write 100000") < got.order.index("asks for the rest")
+    assert b"12345" * 20_000 + b"67890" * 20_000 == got.body
 
 
 @pytest.mark.parametrize("read", [0, 100], ids=["untouched", "touched"])
 def test_content_length_tells_that_a_big_response_is_whole(read):
-    """No look ahead: a frame of video is not to be kept waiting for the next."""
     chunks = (b"r" * 40_000, b"r" * 40_000)
 
     def app(environ, start_response):
@@ -187,9 +220,8 @@ def test_an_unfinished_big_response_with_a_touched_body_streams_on():
     body = b"abcdefghij" * 50_000
     got = serve(answering(status="200 OK", make=make), body)
 
-    # One look behind the first chunk, which might be the only one; none later.
     writes = [at for at, event in enumerate(got.events) if event == "write 100000"]
-    assert [2, 2, 3, 4, 5] == [got.events[:at].count("read") for at in writes]
+    assert [1, 2, 3, 4, 5] == [got.events[:at].count("read") for at in writes]
     assert body.upper() == got.body
     assert [] == got.reports
 
@@ -585,7 +617,7 @@ def test_no_connection_header_is_ever_sent(make, server, policy):
     assert [] == got.header("connection")
 
 
-def test_an_error_that_the_look_ahead_meets_comes_behind_the_chunk_before_it():
+def test_an_error_behind_a_big_chunk_comes_behind_it():
     """As without drainkit: the chunk is on its way before the error is known."""
 
     def make(environ, chunks):

@@ -246,11 +246,11 @@ def test_where_threads_are_greenlets_others_get_a_turn(pair, monkeypatch):
             return b"x" * min(size, 512)
 
     stream = input_class("gunicorn.http.body")(Slow(), [])
-    policy = DrainPolicy(max_seconds=0.1)
+    policy = DrainPolicy(max_seconds=0.5)
     got = serve(answering(b"no"), length=10**9, policy=policy, **{"wsgi.input": stream})
 
     assert Outcome.TIME_LIMIT == got.outcome
-    assert 5 <= len(slept) <= 10
+    assert 5 <= len(slept) <= 50  # a turn is 10 ms
     assert {0.001} == set(slept)
 
 

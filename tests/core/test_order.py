@@ -483,30 +483,6 @@ def test_more_than_a_buffer_holds_is_not_held_with_the_start(make, nbytes, is_se
     assert is_too_much == order.is_too_much(nbytes)
 
 
-# --- what the application has not said ------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("fields", "nbytes", "plan"),
-    [
-        ({}, BUFFER, Plan.PASS),
-        ({}, BUFFER + 1, Plan.HOLD),
-        ({"passed_bytes": BUFFER}, 1, Plan.HOLD),
-        ({"passed_bytes": BUFFER}, 0, Plan.PASS),
-        ({"read_bytes": 1}, BUFFER + 1, Plan.HOLD),
-        ({"read_bytes": 1, "passed_bytes": BUFFER}, 1, Plan.READ_AHEAD),
-        ({"length": BUFFER * 2}, BUFFER + 1, Plan.READ_AHEAD),
-    ],
-    ids=str,
-)
-def test_whether_a_piece_is_the_last_matters_where_it_fits_no_buffer(make, fields, nbytes, plan):
-    """``more=None``: at `Plan.HOLD` the shell looks behind the piece, and tells again.
-
-    Not behind a first piece of an application that has begun to read: it may read on between two.
-    """
-    assert plan is make(**fields).piece(nbytes, more=None)
-
-
 # --- headers --------------------------------------------------------------------------------------
 
 

@@ -119,18 +119,13 @@ class OrderMachine(RuleBasedStateMachine):
         return {row.whole, row.pieces, row.small_error, row.big, must_be_first and Moment.FIRST}
 
     def ask(self, nbytes, more):
-        """Tell of a piece; a shell that cannot wait looks behind it instead."""
+        """Tell of a piece."""
         order, total = self.order, self.held_bytes + nbytes
         if self.sends_while_reading:
             if order.is_too_much(total) and self.held_bytes:
                 self.give_up_the_wait()
                 total = nbytes
-            return order.piece(total, more=more)
-        plan = order.piece(total, more=None)
-        if plan is Plan.HOLD:
-            plan = order.piece(total, more=more)
-            assert plan is not Plan.HOLD, "what is known need not be held"
-        return plan
+        return order.piece(total, more=more)
 
     def give_up_the_wait(self):
         order = self.order

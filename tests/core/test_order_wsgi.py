@@ -103,7 +103,7 @@ def test_an_end_without_bytes_blocks_nobody_however_much_went_before_it(moments)
     assert order.end(0) in (Plan.DISCARD_BEHIND, Plan.DISCARD_BETWEEN)
 
 
-@pytest.mark.parametrize("more", [None, True, False])
+@pytest.mark.parametrize("more", [True, False])
 def test_a_piece_that_reaches_content_length_is_the_last_whatever_the_application_says(more):
     order = order_of(FIRST, length=10)
     passed = [order.piece(4, more=True)]
@@ -115,7 +115,7 @@ def test_a_piece_that_reaches_content_length_is_the_last_whatever_the_applicatio
 
 @pytest.mark.parametrize("moments", ALL)
 @pytest.mark.parametrize("nbytes", [0, 1, BUFFER + 1])
-@pytest.mark.parametrize("more", [None, True, False])
+@pytest.mark.parametrize("more", [True, False])
 def test_nothing_is_read_where_nothing_is_left(moments, nbytes, more):
     order = order_of(ALL[moments])
     drain_of(order).app_read(1000, more=False)
@@ -152,15 +152,14 @@ def test_a_client_that_has_sent_some_of_its_body_waits_for_no_invitation():
 def test_pieces_that_fit_a_buffer_pass(read_bytes):
     order = order_of(BEHIND, read_bytes=read_bytes)
     for _ in range(4):
-        assert Plan.PASS is order.piece(BUFFER // 4, more=None)
+        assert Plan.PASS is order.piece(BUFFER // 4, more=True)
         order.passed(BUFFER // 4)
 
 
-def test_where_a_buffer_is_full_it_must_be_known_whether_more_follows():
+def test_before_more_than_a_buffer_holds_an_untouched_body_is_read_ahead():
     order = order_of(BEHIND)
     order.passed(BUFFER)
 
-    assert Plan.HOLD is order.piece(1, more=None)
     assert Plan.READ_AHEAD is order.piece(1, more=True)
     assert Plan.DISCARD_FIRST is order.piece(1, more=False)
 
@@ -169,20 +168,18 @@ def test_an_application_that_has_begun_to_read_is_left_to_read_between_its_piece
     order = order_of(BEHIND, read_bytes=100)
     order.passed(BUFFER)
 
-    assert Plan.PASS is order.piece(1, more=None)
+    assert Plan.PASS is order.piece(1, more=True)
 
 
 @pytest.mark.parametrize(("status", "is_greedy"), [(200, True), (401, True), (413, False)])
 def test_a_server_that_discards_by_itself_is_told_of_before_the_first_bytes_only(status, is_greedy):
     order = order_of(GREEDY, status=status)
 
-    assert is_greedy == order.is_discarded_by_server
-    assert (Plan.HOLD if is_greedy else Plan.PASS) is order.piece(1, more=None)
+    assert (is_greedy, Plan.PASS) == (order.is_discarded_by_server, order.piece(1, more=True))
 
     order.passed(1)
 
     assert not order.is_discarded_by_server
-    assert Plan.PASS is order.piece(1, more=None)
 
 
 # --- where no deadline can end a read -------------------------------------------------------------
@@ -226,9 +223,7 @@ def test_no_more_than_a_buffer_goes_out_before_an_untouched_body_is_looked_at(mo
         order = order_of(ALL[moments], status=status)
         sent_bytes = 0
         for at, nbytes in enumerate(sizes):
-            plan = order.piece(nbytes, more=None)
-            if plan is Plan.HOLD:
-                plan = order.piece(nbytes, more=at < len(sizes) - 1)
+            plan = order.piece(nbytes, more=at < len(sizes) - 1)
             if plan in (Plan.READ_AHEAD, Plan.DISCARD_FIRST):
                 break
             sent_bytes += nbytes

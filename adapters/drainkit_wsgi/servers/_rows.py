@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 from drainkit import Moment, Moments
 from drainkit_wsgi._types import Environ
 
@@ -66,6 +68,9 @@ SERVERS = (
     # The connection is Apache's, and behind a pipe where there is a daemon process.
     Server(name="mod_wsgi", input_module="mod_wsgi"),
     Server(name="waitress", software="waitress", buffers_body=True),  # waitress/channel.py
+    # A test client, or a gateway that has the whole request: nothing is on a connection, and what
+    # is there may be looked at, or sent again (behind a 307 or 308), when the answer is out.
+    Server(name="memory", input_class=io.BytesIO, buffers_body=True),
     Server(
         name="werkzeug",
         software="Werkzeug/",
@@ -106,10 +111,19 @@ def server_of(environ: Environ) -> Server:
 
 
 def _find(input_class: type, software: str) -> Server:
-    for server in SERVERS:
-        if server.input_module is not None and input_class.__module__ == server.input_module:
-            return server
+    for is_made_by in _made_by_module, _made_by_class:
+        for server in SERVERS:
+            if is_made_by(server, input_class):
+                return server
     for server in SERVERS:
         if server.software is not None and software.startswith(server.software):
             return server
     return UNKNOWN
+
+
+def _made_by_module(server: Server, input_class: type) -> bool:
+    return input_class.__module__ == server.input_module
+
+
+def _made_by_class(server: Server, input_class: type) -> bool:
+    return server.input_class is not None and issubclass(input_class, server.input_class)

@@ -30,6 +30,8 @@ class Server:
         name: The server's name in reports.
         input_module: The module that defines the class of its ``wsgi.input``; ``None`` when that
             is a class of the standard library.
+        input_class: The class of its ``wsgi.input`` or a base of it, for those of the standard
+            library; ``None`` where others have such a one, too.
         software: How its ``SERVER_SOFTWARE`` begins, for requests whose ``wsgi.input`` another
             middleware has replaced; ``None`` when the site chooses it.
         buffers_body: The server has the whole body before it calls the application, so nothing
@@ -44,6 +46,7 @@ class Server:
 
     name: str
     input_module: str | None = None
+    input_class: type | None = None
     software: str | None = None
     buffers_body: bool = False
     invitation: Invitation = Invitation.ON_READ
