@@ -50,5 +50,7 @@ nitpick_ignore_regex = [
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
     (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it
-    (r"py:class", r"drainkit_\w+(\._install)?\.App"),  # a type variable: the caller's own class
+    # type variables: the caller's own class
+    (r"py:class", r"drainkit_\w+(\._install)?\.App"),
+    (r"py:class", r"drainkit\._configuration\.Application"),
 ]

@@ -12,8 +12,10 @@ What servers and frameworks need stands in one package each beside it: ``drainki
 """
 
 from ._capacity import Capacity, process_capacity
+from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
+from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
@@ -23,16 +25,21 @@ __all__ = [
     "NO_BODY",
     "BodyKind",
     "Capacity",
+    "Configuration",
     "Drain",
     "DrainControl",
     "DrainPolicy",
     "DrainReport",
     "Framing",
+    "Interface",
     "OnReport",
     "Outcome",
+    "PolicyFields",
     "Read",
     "Step",
+    "check_on_report",
     "framing",
+    "needs_extra",
     "process_capacity",
     "publish",
 ]

@@ -17,7 +17,8 @@ pytest.importorskip("rich", reason="drainkit demo needs rich (extra: cli)")
 
 from click.testing import CliRunner, Result
 
-from drainkit_cli import _experiment, main
+from drainkit_cli import _experiment
+from drainkit_cli._commands import main
 
 PAGE = _experiment.PAGE
 LIMIT_SECONDS = 60.0
@@ -210,7 +211,7 @@ def test_version():
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from drainkit_cli import main
+from drainkit_cli._commands import main
 main(sys.argv[1:])
 """
 

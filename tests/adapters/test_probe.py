@@ -27,7 +27,7 @@ pytest.importorskip("jsonschema", reason="the tests of --json need jsonschema")
 import jsonschema
 from click.testing import CliRunner, Result
 
-from drainkit_cli import main
+from drainkit_cli._commands import main
 from drainkit_cli._probe_data import schema
 from drainkit_cli._probe_plan import CLIENTS, WAYS
 from drainkit_cli._probe_stacks import stack_of, whose_words
@@ -857,7 +857,7 @@ def test_colours_when_asked_for():
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from drainkit_cli import main
+from drainkit_cli._commands import main
 main(["probe", *sys.argv[1:]])
 """
 
