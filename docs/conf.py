@@ -33,6 +33,7 @@ PACKAGES = (
     "drainkit_cli",
     "drainkit_clients",
     "drainkit_conformance",
+    "drainkit_pytest",
 )
 for package in map(importlib.import_module, PACKAGES):
     for name in package.__all__:
@@ -46,9 +47,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|rich"
+        r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|os|pathlib|rich"
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
+    (r"py:class", r"Path"),  # of pathlib, as a dataclass's own signature spells it
     (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it
     # type variables: the caller's own class
     (r"py:class", r"drainkit_\w+(\._install)?\.App"),
