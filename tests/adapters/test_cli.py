@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -253,6 +252,7 @@ def test_ctrl_c_while_the_server_starts_ends_it_without_a_traceback(monkeypatch)
 
 def on_terminal(*arguments: str, columns: int = 80, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that was written."""
+    pty = pytest.importorskip("pty", reason="needs a terminal of Unix")
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(

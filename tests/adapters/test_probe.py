@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -901,6 +900,7 @@ def test_ctrl_c_prints_what_was_measured(as_json):
 
 def on_terminal(*arguments: str, typed: str = "", columns: int = 80, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that was written."""
+    pty = pytest.importorskip("pty", reason="needs a terminal of Unix")
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(
