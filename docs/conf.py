@@ -30,10 +30,11 @@ PACKAGES = (
     "drainkit_flask",
     "drainkit_django",
     "drainkit_starlette",
-    "drainkit_cli",
     "drainkit_clients",
     "drainkit_conformance",
     "drainkit_pytest",
+    "drainkit_probe",
+    "drainkit_cli",
 )
 for package in map(importlib.import_module, PACKAGES):
     for name in package.__all__:
@@ -47,7 +48,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     (
         r"py:.*",
-        r"(_typeshed|anyio|asgiref|asyncio|click|collections|django|enum|flask|http|logging|os|pathlib|rich"
+        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|os"
+        r"|pathlib|rich"
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
     (r"py:class", r"Path"),  # of pathlib, as a dataclass's own signature spells it

@@ -1,14 +1,28 @@
 """drainkit's engine: every client gets its answer, also when nobody reads its upload.
 
 This package is the engine: the standard library only, no WSGI, no ASGI, no socket and no clock.
-What servers and frameworks need stands in one package each beside it: ``drainkit_wsgi``,
-``drainkit_asgi``, ``drainkit_flask``, ``drainkit_django``, ``drainkit_starlette``.
+What the world around it needs stands in one package each beside it:
+
+    drainkit_wsgi           any WSGI application
+    drainkit_asgi           any ASGI application, on asyncio and trio
+    drainkit_flask          Flask: ``init_app`` and configuration keys
+    drainkit_django         Django: an entry of ``MIDDLEWARE``, a setting, system checks
+    drainkit_starlette      Starlette and FastAPI: ``init_app``, or a middleware
+    drainkit_clients        clients on raw sockets, which show what becomes of an answer
+    drainkit_conformance    the cases that an adapter is held to, for authors of others
+    drainkit_probe          what a deployment does to early answers
+    drainkit_pytest         a fixture for the tests of an application, on its own server
+    drainkit_cli            the command ``drainkit``: ``demo`` and ``probe``
+
+And this is the engine:
 
     framing(...)  ->  Framing      how long is the body?
     DrainPolicy                    how much of it may be discarded, for how long, how many at once
     Drain(policy, framing)         what to read next, until ...
     DrainReport(outcome, ...)      ... why it ended
     DrainControl                   what the application may say about it
+    Order(drain, moments)          what of the answer goes out before that, and what behind it
+    Kept                           what an application that reads late will still have
 """
 
 from ._capacity import Capacity, process_capacity
@@ -17,12 +31,17 @@ from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
 from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
+from ._heap import keep_heap
+from ._kept import Kept, LateReadError
+from ._order import DISCARD_FIRST, RESPONSE_BUFFER_BYTES, Moment, Moments, Order, Plan, Stage
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
 
 __all__ = [
     "CONTROL_KEY",
+    "DISCARD_FIRST",
     "NO_BODY",
+    "RESPONSE_BUFFER_BYTES",
     "BodyKind",
     "Capacity",
     "Configuration",
@@ -32,13 +51,21 @@ __all__ = [
     "DrainReport",
     "Framing",
     "Interface",
+    "Kept",
+    "LateReadError",
+    "Moment",
+    "Moments",
     "OnReport",
+    "Order",
     "Outcome",
+    "Plan",
     "PolicyFields",
     "Read",
+    "Stage",
     "Step",
     "check_on_report",
     "framing",
+    "keep_heap",
     "needs_extra",
     "process_capacity",
     "publish",

@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 from ._capacity import Capacity, process_capacity
 from ._framing import BodyKind, Framing
-from ._heap import keep_heap
 from ._policy import DrainPolicy
 from ._report import DrainReport, Outcome
 
@@ -73,11 +72,14 @@ class Drain:
     4. `waited` finds out which deadline passed.
 
     Attributes:
-        policy: The bounds; ``None`` leaves the body alone.
+        policy: The bounds; ``None`` leaves the body alone. Another one has an effect until the
+            drain begins.
         framing: The body's framing.
         bytes_read: Body bytes that the application has read.
         bytes_discarded: Body bytes that were thrown away.
         finished: Whether the body has been read to its end.
+        invited: Whether the client sends its body without more ado. Not, as long as it waits for
+            ``100 Continue``; the adapter sets it when somebody has asked for the body.
         under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
         protocol: For the report, as the three below; may be set until the drain ends.
@@ -89,7 +91,7 @@ class Drain:
 
     __slots__ = (
         "_arrived_bytes",
-        "_bite",
+        "_bounds",
         "_capacity",
         "_doomed",
         "_elapsed",
@@ -97,12 +99,14 @@ class Drain:
         "_last_progress",
         "_last_read",
         "_placed",
+        "_read_bytes",
         "_since",
         "_started",
         "bytes_discarded",
         "bytes_read",
         "finished",
         "framing",
+        "invited",
         "method",
         "path",
         "policy",
@@ -144,6 +148,7 @@ class Drain:
         self.bytes_read = 0
         self.bytes_discarded = 0
         self.finished = framing.kind is _NO_BODY
+        self.invited = not framing.expects_continue
         self.under_way = False
         self.status: int | None = None
         self.report: DrainReport | None = None
@@ -152,6 +157,11 @@ class Drain:
         self._elapsed = 0.0
         # What the client sent since the beginning, whoever had it in the end.
         self._arrived_bytes = 0
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        return self.finished or self.report is not None
 
     @property
     def untouched(self) -> bool:
@@ -213,6 +223,7 @@ class Drain:
         *,
         since: float | None = None,
         largest_read_bytes: int = _LARGEST_READ_BYTES,
+        may_invite: bool = True,
     ) -> Step:
         """Begin, or go on after `pause`: the body is to be read away now.
 
@@ -221,6 +232,8 @@ class Drain:
             since: When the request began, for adapters whose reads block: some of the body has
                 come since then, and does not tell how fast the rest will. ``None`` is *now*.
             largest_read_bytes: The most that one read is to ask for.
+            may_invite: Whether to read although the first read might invite a client that waits
+                for it; otherwise the drain of such a body ends before it begins.
 
         Returns:
             What to read, or the report of a drain that ended before it began.
@@ -238,16 +251,18 @@ class Drain:
             return self._end(Outcome.DECLINED, now)
         if self.framing.kind is BodyKind.UNKNOWN:
             return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
+        if not (may_invite or self.invited):
+            return self._end(Outcome.EXPECT_PENDING, now)
         if not self._capacity.acquire(policy.max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
-        keep_heap()
+        self._bounds = policy
         self._placed = True
         self.under_way = True
         self._doomed = self.doomed
         self._last_progress = self._last_read = now
         self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
-        self._bite = min(
+        self._read_bytes = min(
             largest_read_bytes,
             max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
         )
@@ -269,7 +284,7 @@ class Drain:
             self.finished = True
             return self._end(Outcome.COMPLETE, now)
         if nbytes:
-            self._adapt_bite(now)
+            self._adapt_read_bytes(now)
             self._last_progress = now
         self._last_read = now
         return self._next(now)
@@ -320,11 +335,6 @@ class Drain:
         return self._end(outcome, now, detail)
 
     @property
-    def _bounds(self) -> DrainPolicy:
-        assert self.policy is not None  # begin() ended the drain otherwise
-        return self.policy
-
-    @property
     def _state(self) -> str:
         if self.under_way:
             return "a drain is under way"
@@ -337,7 +347,7 @@ class Drain:
     def _next(self, now: float) -> Step:
         """Return the next read, or end the drain if a bound has been reached."""
         policy = self._bounds
-        max_bytes = self._bite
+        max_bytes = self._read_bytes
         if policy.max_bytes is not None:
             if self.bytes_discarded >= policy.max_bytes:
                 return self._end(Outcome.BYTE_LIMIT, now)
@@ -373,19 +383,22 @@ class Drain:
         earned_seconds = self._arrived_bytes / rate
         return whole_left, idle_left, max(grace_seconds, earned_seconds) - elapsed
 
-    def _adapt_bite(self, now: float) -> None:
+    def _adapt_read_bytes(self, now: float) -> None:
         took_seconds = now - self._last_read
         idle_seconds = self._bounds.idle_seconds
         long_seconds = idle_seconds * _LONG_READ
         if took_seconds > long_seconds:
-            self._bite = max(_SMALLEST_READ_BYTES, self._bite // _READ_SHRINKAGE)
-        elif took_seconds <= idle_seconds * _QUICK_READ and self._bite < self._largest_read_bytes:
-            larger = min(self._largest_read_bytes, self._bite * _READ_GROWTH)
+            self._read_bytes = max(_SMALLEST_READ_BYTES, self._read_bytes // _READ_SHRINKAGE)
+        elif (
+            took_seconds <= idle_seconds * _QUICK_READ
+            and self._read_bytes < self._largest_read_bytes
+        ):
+            larger = min(self._largest_read_bytes, self._read_bytes * _READ_GROWTH)
             elapsed = now - self._since
             taken_bytes = self.bytes_read + self.bytes_discarded
             if larger * elapsed > taken_bytes * long_seconds:
-                larger = max(self._bite, int(taken_bytes * long_seconds / elapsed))
-            self._bite = larger
+                larger = max(self._read_bytes, int(taken_bytes * long_seconds / elapsed))
+            self._read_bytes = larger
 
     def _give_back(self) -> None:
         if self._placed:

@@ -11,6 +11,8 @@ _is_kept = False
 def keep_heap() -> None:
     """Let the allocator keep what the next read of a drain will want again. Once for a process.
 
+    An adapter calls it when a drain begins; the engine itself never has a byte of a body.
+
     A server allocates each piece of a body anew. glibc gives what is free at the end of its heap
     back to the kernel from 128 KiB on, and then has to have every page made anew for the next
     piece, which costs more than receiving it. As soon as a larger block of memory has been freed,

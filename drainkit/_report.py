@@ -48,6 +48,14 @@ class Outcome(enum.Enum):
     ERROR = "error"
     """The body could not be read, or the drain was interrupted."""
 
+    @property
+    def closes(self) -> bool:
+        """Whether the connection must not be used again.
+
+        A body that was declined is the server's business, as it is without drainkit.
+        """
+        return self is not Outcome.COMPLETE and self is not Outcome.DECLINED
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrainReport:

@@ -1,16 +1,22 @@
 """The server's ``receive()``, called by one at a time, with no message lost.
 
-Rule: whoever is cancelled while it waits leaves the message to the next one.
+Rule 1: whoever is cancelled while it waits leaves the message to the next one.
+Rule 2: a message that has come is given without a turn of the event loop: who polls in a cancelled
+scope, as Starlette's ``is_disconnected()`` does, sees no other.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+import types
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any, TypeAlias
 
 import anyio
 
 from ._types import Message, Receive
+
+Loop: TypeAlias = asyncio.AbstractEventLoop
 
 
 class Inbox:
@@ -18,67 +24,142 @@ class Inbox:
 
     It is entered before a message is received, as a context, by whoever finds that it is not busy.
     Who had to wait for that must look anew at what others have received meanwhile.
-
-    Attributes:
-        is_busy: Whether somebody is receiving.
     """
 
-    __slots__ = ("_freed", "_pending", "_receive", "is_busy")
+    __slots__ = ("_freed", "_is_busy", "_pending", "_receive")
 
     def __init__(self, receive: Receive) -> None:
+        """Begin with the server's ``receive``."""
         self._receive = receive
-        self.is_busy = False
+        self._is_busy = False
         self._freed: anyio.Event | None = None
-        self._pending: asyncio.Future[Message] | None = None
+        # A receive() that was begun and not waited for to its end.
+        self._pending: asyncio.Future[Message] | _Stepped | None = None
 
-    async def wait(self) -> None:
-        """Wait until nobody is receiving."""
-        while self.is_busy:
+    def __enter__(self) -> None:
+        assert not self._is_busy  # nothing was awaited since the caller looked
+        self._is_busy = True
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._is_busy = False
+        if self._freed is not None:
+            self._set_free()
+
+    def _set_free(self) -> None:
+        freed, self._freed = self._freed, None
+        if freed is not None:
+            freed.set()
+
+    async def _wait_until_free(self) -> None:
+        while self._is_busy:
             if self._freed is None:
                 self._freed = anyio.Event()
             await self._freed.wait()
 
-    def __enter__(self) -> None:
-        assert not self.is_busy  # nothing was awaited since the caller looked
-        self.is_busy = True
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.is_busy = False
-        if self._freed is not None:
-            self._freed.set()
-            self._freed = None
-
-    def receive(self) -> Awaitable[Message]:
+    def _next(self) -> Awaitable[Message]:
         """Wait for the next message."""
-        return self._receive() if self._pending is None else self._take(self._pending)
+        pending = self._pending
+        if pending is None:
+            return self._receive()
+        if isinstance(pending, _Stepped):
+            self._pending = None
+            return _go_on(pending)
+        return self._take(pending)
 
-    async def receive_or_leave(self) -> Message:
-        """Like `receive`, for one that will be cancelled although messages may yet come."""
-        if self._pending is None:
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
+    def _step(self) -> Message | None:
+        """Return the next message if it has come; otherwise leave its ``receive()`` pending.
+
+        Only where the row of the server says that its ``receive()`` may be stepped.
+        """
+        assert self._pending is None  # the caller has looked
+        coroutine: Any = self._receive()
+        try:
+            waits_for = coroutine.send(None)
+        except StopIteration as end:
+            message: Message = end.value
+            return message
+        self._pending = _Stepped(coroutine, waits_for)
+        return None
+
+    async def _next_or_leave(self, *, at_once: bool = False) -> Message | None:
+        """Wait as `_next` does, where the wait may be cancelled although messages may yet come.
+
+        Args:
+            at_once: Do not wait; return ``None`` when nothing has come.
+        """
+        pending = self._pending
+        if pending is None or isinstance(pending, _Stepped):
+            if running_loop() is None:
                 # trio: a cancelled receive() has not taken anything.
-                return await self._receive()
+                return None if at_once else await self._receive()
             # asyncio: a receive() that is cancelled when its message has just come loses it
             # (granian's does), so it is not cancelled but waited for again.
-            self._pending = asyncio.ensure_future(self._receive())
-        return await self._take(self._pending)
-
-    def close(self) -> None:
-        """Give up what is still being waited for: nobody will ask any more."""
-        if self._pending is not None:
-            self._pending.add_done_callback(_retrieve)
-            self._pending.cancel()
-            self._pending = None
+            self._pending = pending = asyncio.ensure_future(_awaited(self._next()))
+        if at_once and not pending.done():
+            return None
+        return await self._take(pending)
 
     async def _take(self, pending: asyncio.Future[Message]) -> Message:
-        await asyncio.wait([pending])
+        if not pending.done():
+            await asyncio.wait([pending])
         self._pending = None
         return pending.result()
+
+    def _give_up_pending(self) -> None:
+        """Give up what is still being waited for: nobody will ask any more."""
+        pending, self._pending = self._pending, None
+        if isinstance(pending, _Stepped):
+            pending.coroutine.close()
+        elif pending is not None:
+            pending.add_done_callback(_retrieve)
+            pending.cancel()
+
+
+class _Stepped:
+    """A ``receive()`` that was begun in one task and may be gone on with in another.
+
+    Attributes:
+        coroutine: What it is.
+        waits_for: What it gave its task to wait for: a future under asyncio.
+    """
+
+    __slots__ = ("coroutine", "waits_for")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Message], waits_for: Any) -> None:
+        self.coroutine = coroutine
+        self.waits_for = waits_for
+
+
+@types.coroutine
+def _go_on(stepped: _Stepped) -> Generator[Any, Any, Message]:
+    """Wait for the message of a ``receive()`` that was begun."""
+    coroutine, waits_for = stepped.coroutine, stepped.waits_for
+    try:
+        while True:
+            try:
+                yield waits_for
+            except BaseException as exc:
+                waits_for = coroutine.throw(exc)
+            else:
+                waits_for = coroutine.send(None)
+    except StopIteration as end:
+        message: Message = end.value
+        return message
+
+
+async def _awaited(awaitable: Awaitable[Message]) -> Message:
+    return await awaitable
 
 
 def _retrieve(pending: asyncio.Future[Message]) -> None:
     # Otherwise asyncio would log an exception that nobody asked for.
     if not pending.cancelled():
         pending.exception()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return asyncio's event loop; ``None`` under trio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -7,16 +7,13 @@ from typing import Unpack
 from drainkit import (
     CONTROL_KEY,
     Configuration,
-    Drain,
     DrainPolicy,
     Interface,
     OnReport,
     PolicyFields,
-    framing,
 )
 
 from ._exchange import Exchange
-from ._servers import server_of
 from ._types import ASGIApplication, Receive, Scope, Send
 
 INTERFACE = Interface(
@@ -29,8 +26,6 @@ INTERFACE = Interface(
         1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
     },
 )
-
-_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
 class DrainMiddleware:
@@ -77,44 +72,10 @@ class DrainMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
-        if scope["type"] != "http" or CONTROL_KEY in scope:
+        exchange: Exchange | None = None
+        if scope["type"] == "http" and CONTROL_KEY not in scope:
+            exchange = Exchange.open(scope, receive, send, self.policy, self.on_report)
+        if exchange is None:
             await self.app(scope, receive, send)
-            return
-        length: bytes | None = None
-        encoding: bytes | None = None
-        expect: bytes | None = None
-        for name, value in scope["headers"]:
-            if name not in _FRAMING_FIELDS:
-                continue  # almost all: one look-up, not three comparisons
-            if name == b"content-length":
-                length = value if length is None else length + b"," + value
-            elif name == b"transfer-encoding":
-                encoding = value if encoding is None else encoding + b"," + value
-            else:
-                expect = value
-        http_version: str = scope.get("http_version", "1.1")
-        # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
-        if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
-            await self.app(scope, receive, send)
-            return
-        server = server_of(receive, send)
-        if server.buffers_body or (server.needs_length and not length and encoding is None):
-            await self.app(scope, receive, send)
-            return
-        if server.invites_eagerly:
-            expect = None  # the body comes like any other
-        drain = Drain(
-            self.policy,
-            framing(
-                http_version=http_version,
-                content_length=length.decode("latin-1") if length else None,
-                transfer_encoding=encoding.decode("latin-1") if encoding else None,
-                expect=expect.decode("latin-1") if expect else None,
-            ),
-        )
-        # For the report; the application may change its scope.
-        drain.protocol = f"HTTP/{http_version}"
-        drain.server = server.name
-        drain.method = scope.get("method", "")
-        drain.path = scope.get("path", "")
-        await Exchange(scope, receive, send, server, drain, self.on_report).run(self.app)
+        else:
+            await exchange.run(self.app)

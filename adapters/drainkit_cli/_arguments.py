@@ -6,7 +6,7 @@ import re
 
 import click
 
-from . import _probe_words as words
+from drainkit_probe import words
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 _SIZE = re.compile(r"([0-9]{1,12})([KMG]?)(?:iB|B)?", re.IGNORECASE)
@@ -33,8 +33,9 @@ def size_of(text: str, least: int, most: int, why: str = "") -> int:
         )
     nbytes = int(match[1]) * _UNITS[match[2].upper()]
     if not least <= nbytes <= most:
+        exactly = "1 byte" if nbytes == 1 else f"{nbytes} bytes"
         raise click.BadParameter(
-            f"{text!r} is {nbytes} bytes; give a size from {words.size(least)} to "
+            f"{text!r} is {exactly}; give a size from {words.size(least)} to "
             f"{words.size(most)}{why}"
         )
     return nbytes

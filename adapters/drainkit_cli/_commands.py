@@ -11,14 +11,13 @@ import sys
 
 import click
 
+from drainkit_probe import VERSION
+
 from . import _experiment
 from ._arguments import size_of, tries_of
 from ._data import as_data
-from ._probe_command import probe
+from ._probe_command import EXIT_INTERRUPTED, probe
 from ._screen import Screen
-from ._version import VERSION
-
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 # drainkit's own default bound: beyond it the answer may be lost with drainkit, too.
 _LARGEST_BYTES = 1024**3

@@ -8,8 +8,9 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from drainkit_probe import VERSION, words
+
 from ._experiment import STATUS, Observation, Try
-from ._version import VERSION
 
 
 def as_data(observation: Observation) -> dict[str, Any]:
@@ -42,19 +43,14 @@ def _try(one: Try) -> dict[str, Any]:
         "status": answer.status,
         "error": answer.error,
         "sent_bytes": answer.sent_bytes,
-        "first_byte_seconds": _rounded(answer.first_byte_seconds),
-        "seconds": _rounded(answer.seconds),
+        "first_byte_seconds": words.rounded(answer.first_byte_seconds),
+        "seconds": words.rounded(answer.seconds),
         "drain": None,
     }
     if one.report is not None:
         data["drain"] = {
             "outcome": one.report.outcome.value,
             "discarded_bytes": one.report.bytes_discarded,
-            "seconds": _rounded(one.report.seconds),
+            "seconds": words.rounded(one.report.seconds),
         }
     return data
-
-
-def _rounded(seconds: float | None) -> float | None:
-    # Microseconds: finer than anything that was measured.
-    return None if seconds is None else round(seconds, 6)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,29 +15,39 @@ from pathlib import Path
 import click
 
 from drainkit_clients import Body, FileBody, FormBody
-
-from . import _probe_words as words
-from ._arguments import size_of, tries_of
-from ._probe import Probe
-from ._probe_data import as_data
-from ._probe_html import report
-from ._probe_plan import (
+from drainkit_probe import (
     CLIENTS,
     DEFAULT_MAX_TOTAL_BYTES,
     DEFAULT_SIZES,
+    DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
-    KIB,
     WAYS,
+    BadTargetError,
+    Family,
+    Kind,
+    NotTestedError,
     Plan,
+    Report,
+    Run,
+    Target,
+    as_data,
+    as_html,
+    conclude,
+    is_loopback,
+    parse_header,
+    uploads_with,
+    words,
 )
-from ._probe_screen import Color, ProbeScreen, plan_line
-from ._probe_target import BadTargetError, Family, NotTestedError, Target, is_loopback, parse_header
-from ._probe_verdict import Kind, Verdict, judge, not_tested
+
+from ._arguments import size_of, tries_of
+from ._probe_screen import ProbeScreen, plan_line
+from ._terminal import Color
+
+KIB = 1024
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _EXIT_USAGE = 2
 
-_METHOD = re.compile("[A-Za-z]{1,20}")
 # A form around nothing takes some 200 bytes.
 _SMALLEST_BYTES = KIB
 _LARGEST_BYTES = KIB**3
@@ -93,7 +102,7 @@ def _max_total(ctx: click.Context, param: click.Parameter, value: str) -> int:
 
 
 def _method(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if not _METHOD.fullmatch(value) or value.upper() in ("CONNECT", "HEAD", "TRACE"):
+    if not uploads_with(value):
         raise click.BadParameter(
             f"{value[:40]!r} is no method that uploads; give POST, PUT, PATCH or the like"
         )
@@ -183,7 +192,7 @@ def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
     "--timeout",
     "timeout_seconds",
     callback=_timeout,
-    default="20",
+    default=f"{DEFAULT_TIMEOUT_SECONDS:g}",
     show_default=True,
     metavar="SECONDS",
     help="Longest wait: to connect, to send on, and for the answer after the last byte.",
@@ -268,40 +277,37 @@ def probe(
         )
     if html_path is not None and not Path(html_path).absolute().parent.is_dir():
         raise click.BadParameter("its folder does not exist; create it", param_hint="--html")
-    run = Probe(target, plan, insecure, ())
-    verdict, reason, interrupted = not_tested("interrupted before the first upload"), None, False
+    run = Run(target, plan, family=family, insecure=insecure)
     screen = ProbeScreen(run, color)
+    report = conclude(run, _measure(run, screen, yes, as_json))
+    _show(report, screen, as_json)
+    if html_path is not None:
+        _write(html_path, as_html(report))
+    sys.exit(EXIT_INTERRUPTED if report.interrupted else report.verdict.kind.exit_status)
+
+
+def _measure(
+    run: Run, screen: ProbeScreen, yes: bool, as_json: bool
+) -> NotTestedError | KeyboardInterrupt | None:
+    """Make the whole run; return what ended it before its end."""
     try:
-        run.addresses = target.resolve(family)
+        run.resolve()
         _confirm(run, yes)
         if as_json:
             click.echo(plan_line(run), err=True)
+            run.look()
+            run.upload()
         else:
             screen.begin()
-        run.look()
-        if as_json:
-            run.run(lambda attempt: None)
-        else:
+            run.look()
             with screen.working():
-                run.run(screen.tell)
-        verdict = judge(run)
-        reason = "uploads" if verdict.kind is Kind.NOT_TESTED else None
-    except NotTestedError as error:
-        verdict, reason = not_tested(str(error)), error.reason
+                run.upload(screen.tell)
     except click.Abort:
         click.echo("\nNot confirmed, so nothing was sent.", err=True)
         sys.exit(EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        interrupted = True
-        verdict = judge(run) if run.attempts else verdict
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise  # our own output's reader has left; click ends quietly
-        verdict, reason = not_tested(f"the body cannot be read: {error}"), "body"
-    _conclude(run, screen, verdict, reason, interrupted, as_json)
-    if html_path is not None:
-        _write(html_path, report(run, verdict, interrupted=interrupted))
-    sys.exit(EXIT_INTERRUPTED if interrupted else verdict.kind.exit_status)
+    except (NotTestedError, KeyboardInterrupt) as error:
+        return error
+    return None
 
 
 def _body(
@@ -336,7 +342,7 @@ def _body(
     return body, (body.size_bytes,)
 
 
-def _confirm(run: Probe, yes: bool) -> None:
+def _confirm(run: Run, yes: bool) -> None:
     """Ask before anything is sent to another machine."""
     host = run.target.host
     if yes or all(map(is_loopback, run.addresses)):
@@ -352,21 +358,14 @@ def _confirm(run: Probe, yes: bool) -> None:
         raise click.UsageError(f"that was not {host!r}, so nothing was sent")
 
 
-def _conclude(
-    run: Probe,
-    screen: ProbeScreen,
-    verdict: Verdict,
-    reason: str | None,
-    interrupted: bool,
-    as_json: bool,
-) -> None:
+def _show(report: Report, screen: ProbeScreen, as_json: bool) -> None:
+    verdict = report.verdict
     if as_json:
-        data = as_data(run, verdict, reason=reason, interrupted=interrupted)
-        click.echo(json.dumps(data, indent=2))
-    elif verdict.kind is Kind.NOT_TESTED and not interrupted and not run.attempts:
+        click.echo(json.dumps(as_data(report), indent=2))
+    elif verdict.kind is Kind.NOT_TESTED and not report.interrupted and not report.run.attempts:
         click.echo(f"Could not test: {verdict.sentence}.", err=True)
     else:
-        screen.conclude(verdict, interrupted=interrupted)
+        screen.conclude(report)
 
 
 def _write(path: str, text: str) -> None:

@@ -6,13 +6,11 @@ Rule: the words are the same in both; colours, marks and pictures only repeat wh
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
-from typing import Literal
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
@@ -21,37 +19,31 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from . import _probe_words as words
-from ._probe import Attempt, Probe, Reuse
-from ._probe_data import error_shown
-from ._probe_picture import ENDS, Picture, picture
-from ._probe_verdict import Fate, Kind, Verdict, cells, fates, pair, rows
-from ._version import VERSION
+from drainkit_probe import (
+    ENDS,
+    VERSION,
+    Attempt,
+    Fate,
+    Kind,
+    Report,
+    Reuse,
+    Run,
+    Verdict,
+    error_words,
+    pair,
+    picture,
+    seen,
+    words,
+)
 
-Color = Literal["auto", "always", "never"]
+from ._probe_chart import Chart
+from ._probe_tables import Tables, style_of
+from ._terminal import Color, Terminal
 
-_MOST_COLUMNS = 80
 _FRAMES_PER_SECOND = 8
-_CHART_COLUMNS = 60
-_CHART_ROWS = 5
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
-# More marks than this in one place are counted instead.
-_MOST_MARKS = 5
-
-_MARKS: dict[Fate, tuple[str, str, str]] = {
-    Fate.DELIVERED: ("✓", "+", "green"),
-    Fate.LOST: ("✗", "x", "red"),
-    Fate.REPLACED: ("!", "!", "red"),
-    Fate.UNFINISHED: ("…", "~", "yellow"),
-    Fate.NO_ANSWER: ("?", "?", "yellow"),
-}
-_MEANINGS = {
-    Fate.DELIVERED: "delivered",
-    Fate.LOST: "lost",
-    Fate.REPLACED: "replaced by a proxy",
-    Fate.UNFINISHED: "did not end",
-    Fate.NO_ANSWER: "no answer",
-}
+_BAR_COLUMNS = 40
+# Beside the bar: how many uploads of how many.
+_BAR_MARGIN = 24
 _STYLES = {
     Kind.DELIVERED: "green",
     Kind.NOT_EARLY: "yellow",
@@ -59,48 +51,13 @@ _STYLES = {
     Kind.REPLACED: "red",
     Kind.NOT_TESTED: "yellow",
 }
-_REUSES = {
-    Reuse.AGAIN: "used again",
-    Reuse.ANNOUNCED: "closed, announced",
-    Reuse.SILENT: "closed unannounced",
-    Reuse.GARBLED: "leftover as request",
-    Reuse.UNTRIED: "closed by us",
-}
-# Of the numbers: one line for each kind of upload, within 80 columns.
-_COLUMNS: tuple[tuple[str, Literal["left", "right"]], ...] = (
-    ("way", "left"),
-    ("client", "left"),
-    ("size", "right"),
-    ("answer", "left"),
-    ("ready", "right"),
-    ("by then", "right"),
-    ("end", "left"),
-)
-_ASCII = {"·": "-", "▲": "^", "│": "|", "┤": "|", "└": "+", "─": "-"}
 
 
-def console(color: Color, *, stderr: bool = False) -> Console:
-    """Return a console of at most 80 columns.
-
-    Args:
-        color: ``"auto"`` for colours on a terminal unless NO_COLOR is set.
-        stderr: Write to standard error.
-    """
-    if color == "always":
-        made = Console(force_terminal=True, no_color=False, highlight=False, stderr=stderr)
-    elif color == "never":
-        made = Console(color_system=None, highlight=False, stderr=stderr)
-    else:
-        made = Console(highlight=False, stderr=stderr)
-    made.width = min(made.width, _MOST_COLUMNS)
-    return made
-
-
-def plan_line(probe: Probe) -> str:
+def plan_line(run: Run) -> str:
     """Return what is about to be sent, in one line."""
-    plan = probe.plan
+    plan = run.plan
     return (
-        f"{plan.method} to {probe.target.shown}: {words.count(plan.uploads, 'upload')} one after "
+        f"{plan.method} to {run.target.shown}: {words.count(plan.uploads, 'upload')} one after "
         f"the other, at most {words.size(plan.total_bytes)} in all"
     )
 
@@ -108,29 +65,28 @@ def plan_line(probe: Probe) -> str:
 class ProbeScreen:
     """A probe's output: `working` while it runs, `tell` for each upload, `conclude`."""
 
-    def __init__(self, probe: Probe, color: Color) -> None:
-        self._probe = probe
-        self._console = console(color)
-        self._is_fancy = sys.stdout.isatty() and not self._console.is_dumb_terminal
+    def __init__(self, run: Run, color: Color) -> None:
+        self._run = run
+        self._terminal = Terminal(color)
+        self._console = self._terminal.console
+        self._tables = Tables(run, self._terminal)
         self._live: Live | None = None
-        self._spinner = Spinner("line" if self._console.options.ascii_only else "dots")
+        self._spinner = Spinner("line" if self._terminal.is_ascii else "dots")
         self._since = time.monotonic()
-
-    # --- while it works ------------------------------------------------------------------------
 
     def begin(self) -> None:
         """Say what is about to be sent."""
-        if self._is_fancy:
+        if self._terminal.is_fancy:
             self._console.print()
             self._console.print(Text.assemble(("drainkit probe", "bold"), f" {VERSION}"))
-            self._console.print(Text(plan_line(self._probe)))
+            self._console.print(Text(plan_line(self._run)))
         else:
-            self._line(f"drainkit {VERSION}: {plan_line(self._probe)}")
+            self._terminal.line(f"drainkit {VERSION}: {plan_line(self._run)}")
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Show the overview as it fills, on a terminal, until the block ends."""
-        if not self._is_fancy:
+        if not self._terminal.is_fancy:
             yield
             return
         with Live(
@@ -150,9 +106,9 @@ class ProbeScreen:
         if self._live is not None:
             self._since = time.monotonic()
             self._live.refresh()
-        if not self._is_fancy:
-            fate = fates(self._probe.attempts)[-1]
-            self._console.print(Text(self.in_words(attempt, fate), _MARKS[fate][2]), soft_wrap=True)
+        if not self._terminal.is_fancy:
+            _, fate = seen(self._run)[-1]
+            self._console.print(Text(self.in_words(attempt, fate), style_of(fate)), soft_wrap=True)
 
     def in_words(self, attempt: Attempt, fate: Fate) -> str:
         """Return everything about one upload, in one line."""
@@ -168,29 +124,28 @@ class ProbeScreen:
                 f"answer ready after {words.duration(answer.noticed_seconds)} with "
                 f"{words.size(answer.sent_at_noticed_bytes or 0)} sent"
             )
-        if fate.is_loss and (error := error_shown(answer)) is not None:
-            said.append(error.removesuffix(f" after {answer.sent_bytes} bytes"))
+        if fate.is_loss and (error := error_words(answer)) is not None:
+            said.append(error)
         said.append(f"{words.size(answer.sent_bytes)} sent in {words.duration(answer.seconds)}")
         said.append(f"connection {ENDS[attempt.end]}")
         if attempt.reuse is not Reuse.UNTRIED:
             said.append(attempt.reuse.value)
         return "; ".join(said)
 
-    # --- at the end ----------------------------------------------------------------------------
-
-    def conclude(self, verdict: Verdict, *, interrupted: bool) -> None:
+    def conclude(self, report: Report) -> None:
         """Show what was seen and what it comes to."""
-        if interrupted:
-            done = f"{len(self._probe.attempts)} of {self._probe.plan.uploads} uploads"
-            self._line(f"Interrupted after {done}; what was measured so far:")
-        if not self._is_fancy:
+        verdict = report.verdict
+        if report.interrupted:
+            done = f"{len(self._run.attempts)} of {self._run.plan.uploads} uploads"
+            self._say(f"Interrupted after {done}; what was measured so far:")
+        if not self._terminal.is_fancy:
             self._conclude_plainly(verdict)
             return
         print_ = self._console.print
-        if self._probe.attempts:
+        if self._run.attempts:
             print_()
-            print_(self._matrix())
-            print_(self._legend())
+            print_(self._tables.matrix())
+            print_(self._tables.legend())
         print_()
         style = _STYLES[verdict.kind]
         print_(
@@ -205,48 +160,49 @@ class ProbeScreen:
         )
         if verdict.place is not None:
             print_(Padding(Text(verdict.place), (0, 2)))
-        if self._probe.attempts:
-            both = pair(self._probe)
+        if self._run.attempts:
+            both = pair(self._run)
             for attempt in (both.lost, both.delivered):
                 if attempt is not None:
                     print_()
-                    print_(self._chart(picture(attempt, self._fate_of(attempt))))
+                    print_(Chart(picture(attempt, self._fate_of(attempt)), self._terminal))
             print_()
-            print_(self._details())
+            print_(self._tables.details())
         if verdict.cures:
             print_()
             print_(Text("Add to the application", "bold"))
-            print_(self._cures(verdict))
+            self._print_cures(verdict)
         for note in verdict.notes:
             shown = Table.grid(padding=(0, 1))
-            shown.add_row(Text(self._glyph("·"), "dim"), Text(note))
+            shown.add_row(Text(self._terminal.glyph("·"), "dim"), Text(note))
             print_()
             print_(shown)
         print_()
 
     def _conclude_plainly(self, verdict: Verdict) -> None:
-        self._line(f"Verdict: {verdict.kind.value}. {verdict.sentence}")
+        self._terminal.line(f"Verdict: {verdict.kind.value}. {verdict.sentence}")
         if verdict.place is not None:
-            self._line(f"Place: {verdict.place}")
+            self._terminal.line(f"Place: {verdict.place}")
         for cure in verdict.cures:
-            self._line(f'Cure for {cure.world} (pip install "{cure.install}"):')
+            self._terminal.line(f'Cure for {cure.world} (pip install "{cure.install}"):')
             for line in cure.lines:
-                self._line(f"    {line}")
+                self._terminal.line(f"    {line}")
         for note in verdict.notes:
-            self._line(f"Note: {note}")
+            self._terminal.line(f"Note: {note}")
 
     def _fate_of(self, attempt: Attempt) -> Fate:
-        place = next(i for i, one in enumerate(self._probe.attempts) if one is attempt)
-        return fates(self._probe.attempts)[place]
-
-    # --- the parts -----------------------------------------------------------------------------
+        return next(fate for one, fate in seen(self._run) if one is attempt)
 
     def _overview(self) -> RenderableType:
-        plan = self._probe.plan
-        done, total = len(self._probe.attempts), plan.uploads
+        plan = self._run.plan
+        done, total = len(self._run.attempts), plan.uploads
         bar, now = Table.grid(padding=(0, 1)), Table.grid(padding=(0, 1))
         bar.add_row(
-            ProgressBar(total=total, completed=done, width=40),
+            ProgressBar(
+                total=total,
+                completed=done,
+                width=max(1, min(_BAR_COLUMNS, self._console.width - _BAR_MARGIN)),
+            ),
             Text(f"{done} of {words.count(total, 'upload')}", "dim"),
         )
         if done < total:
@@ -260,144 +216,19 @@ class ProbeScreen:
                     "dim",
                 ),
             )
-        return Group(Text(), self._matrix(), Text(), Padding(Group(bar, now), (0, 2)))
+        return Group(Text(), self._tables.matrix(), Text(), Padding(Group(bar, now), (0, 2)))
 
-    def _matrix(self) -> RenderableType:
-        plan = self._probe.plan
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
-        table.add_column("")
-        table.add_column("")
-        for size in plan.sizes:
-            table.add_column(words.size(size), justify="right", min_width=8)
-        found = {(c.way.name, c.client.name, c.size_bytes): seen for c, seen in cells(self._probe)}
-        said = ""
-        for way, client in rows(self._probe):
-            places = [self._place(found.get((way.name, client.name, size))) for size in plan.sizes]
-            table.add_row("" if way.name == said else way.name, client.name, *places)
-            said = way.name
-        return Padding(table, (0, 2))
-
-    def _place(self, seen: list[tuple[Attempt, Fate]] | None) -> Text:
-        if seen is None:
-            return Text()
-        tries = self._probe.plan.tries
-        if tries > _MOST_MARKS:
-            good = sum(not fate.is_loss for _, fate in seen)
-            style = "dim" if not seen else "green" if good == len(seen) else "red"
-            return Text(f"{good}/{len(seen)}", style)
-        marks = [self._mark(fate) for _, fate in seen]
-        return Text.assemble(*marks, (self._glyph("·") * (tries - len(seen)), "dim"))
-
-    def _mark(self, fate: Fate) -> tuple[str, str]:
-        mark, ascii_mark, style = _MARKS[fate]
-        return (ascii_mark if self._console.options.ascii_only else mark, style)
-
-    def _legend(self) -> RenderableType:
-        seen = set(fates(self._probe.attempts))
-        said = [
-            Text.assemble(self._mark(fate), (f" {_MEANINGS[fate]}   ", "dim"))
-            for fate in Fate
-            if fate in seen
-        ]
-        return Padding(Text.assemble(*said), (1, 2, 0, 2))
-
-    def _chart(self, drawn: Picture) -> RenderableType:
-        style = "red" if drawn.lost else "green"
-        columns = [
-            drawn.sent_at((column + 1) / _CHART_COLUMNS * drawn.seconds)
-            for column in range(_CHART_COLUMNS)
-        ]
-        top, margin = words.size(drawn.top_bytes), 11
-        lines = [Text.assemble((drawn.title[:1].upper() + drawn.title[1:], f"bold {style}"))]
-        for row in reversed(range(_CHART_ROWS)):
-            label = top if row == _CHART_ROWS - 1 else "0" if row == 0 else ""
-            bars = "".join(self._block(sent / drawn.top_bytes, row) for sent in columns)
-            axis = self._glyph("┤" if label else "│")
-            lines.append(Text.assemble((f"{label:>{margin - 1}} {axis}", "dim"), (bars, style)))
-        base = self._glyph("└") + self._glyph("─") * _CHART_COLUMNS
-        lines.append(Text(" " * margin + base, "dim"))
-        cross = self._mark(Fate.LOST if drawn.lost else Fate.DELIVERED)
-        marks = [" "] * (_CHART_COLUMNS + 1)
-        marks[_CHART_COLUMNS] = cross[0]
-        under = Text(" " * margin)
-        if drawn.answer is not None:
-            place = min(
-                int(drawn.answer[0] / drawn.seconds * _CHART_COLUMNS) + 1, _CHART_COLUMNS - 1
-            )
-            marks[place] = self._glyph("▲")
-        for mark in marks:
-            under.append(mark, style if mark == cross[0] else "cyan")
-        lines.append(under)
-        if drawn.answer is not None:
-            lines.append(
-                Text.assemble(
-                    " " * (margin + 1), (self._glyph("▲"), "cyan"), f" {drawn.answer_words}"
-                )
-            )
-        lines.append(Text.assemble(" " * (margin + 1), cross, f" {drawn.end_words}"))
-        return Group(*lines)
-
-    def _block(self, share: float, row: int) -> str:
-        """Return the part of a column that is in one row of the chart."""
-        eighths = round(share * _CHART_ROWS * 8) - row * 8
-        # What was sent shows, however little it was.
-        if row == 0 and share > 0:
-            eighths = max(eighths, 1)
-        eighths = max(0, min(eighths, 8))
-        if self._console.options.ascii_only:
-            return "#" if eighths >= 4 or (row == 0 and eighths) else " "
-        return _EIGHTHS[eighths]
-
-    def _details(self) -> RenderableType:
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1),
-            pad_edge=False,
-            header_style="dim",
-            show_edge=False,
-        )
-        for name, justify in _COLUMNS:
-            table.add_column(name, no_wrap=True, justify=justify)
-        for cell, seen in cells(self._probe):
-            if not seen:
-                continue
-            # The worst of a cell: a loss, if there was one.
-            attempt, fate = next(((a, f) for a, f in seen if f.is_loss), seen[0])
-            answer = attempt.answer
-            noticed, by_then = answer.noticed_seconds, answer.sent_at_noticed_bytes
-            table.add_row(
-                cell.way.name,
-                cell.client.name,
-                words.size(cell.size_bytes),
-                Text.assemble(self._mark(fate), " ", str(answer.status or "none")),
-                "never" if noticed is None else words.duration(noticed),
-                "" if by_then is None else words.size(by_then),
-                self._end(attempt, fate),
-            )
-        return table
-
-    @staticmethod
-    def _end(attempt: Attempt, fate: Fate) -> str:
-        if fate.is_loss and attempt.reuse is Reuse.UNTRIED:
-            return f"{ENDS[attempt.end]} at {words.size(attempt.answer.sent_bytes)}"
-        if attempt.end == "client" or attempt.reuse in (Reuse.SILENT, Reuse.GARBLED):
-            return _REUSES[attempt.reuse]
-        return f"{ENDS[attempt.end]}, announced"
-
-    def _cures(self, verdict: Verdict) -> RenderableType:
-        shown: list[RenderableType] = []
+    def _print_cures(self, verdict: Verdict) -> None:
         for cure in verdict.cures:
-            shown.append(
-                Text.assemble(f"  {cure.world}", (f'   pip install "{cure.install}"', "dim"))
-            )
-            shown += [Padding(Text(line, "cyan"), (0, 0, 0, 4)) for line in cure.lines]
-        return Group(*shown)
+            install = f'pip install "{cure.install}"'
+            shown = Text.assemble(cure.world, (f"   {install}", "dim"))
+            self._console.print(Padding(shown, (0, 0, 0, 2)))
+            for line in cure.lines:
+                self._terminal.code(line)
 
-    # --- the terminal --------------------------------------------------------------------------
-
-    def _line(self, said: str) -> None:
-        # One line stays one line, so that other programs can read it.
-        self._console.print(Text(said), soft_wrap=True)
-
-    def _glyph(self, glyph: str) -> str:
-        return _ASCII[glyph] if self._console.options.ascii_only else glyph
+    def _say(self, said: str) -> None:
+        """Print a sentence: wrapped where somebody looks, one line where a program reads."""
+        if self._terminal.is_fancy:
+            self._console.print(Text(said))
+        else:
+            self._terminal.line(said)

@@ -10,19 +10,22 @@ import platform
 from collections.abc import Iterator
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from ._experiment import LOOPBACK, STATUS, Observation, Try
-from ._version import VERSION
+from drainkit_probe import VERSION, error_words, words
 
-_MOST_COLUMNS = 80
+from ._experiment import LOOPBACK, STATUS, Observation, Try
+from ._terminal import Terminal
+
 _BAR_COLUMNS = 16
-_KIB = 1024
-_MIB = 1024 * _KIB
+# What a panel's frame takes from its title.
+_PANEL_COLUMNS = 6
+# Below this there is no place for bars beside the words.
+_LEAST_COLUMNS = 60
 
 # More tries than this would push the first of them off a screen of 24 lines.
 _MOST_ROWS = 3
@@ -34,28 +37,24 @@ class Screen:
     def __init__(self, size_bytes: int, tries: int) -> None:
         self._size_bytes = size_bytes
         self._tries = tries
-        self._console = Console(highlight=False)
-        if self._console.width > _MOST_COLUMNS:
-            self._console.width = _MOST_COLUMNS
-        self._is_fancy = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._terminal = Terminal()
+        self._console = self._terminal.console
         self._progress: Progress | None = None
-
-    # --- while it works ------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
         """Show the beginning, and on a terminal a progress display, until the block ends."""
-        if not self._is_fancy:
-            self._line(
-                f"drainkit {VERSION}: {self._tries} uploads of {_size(self._size_bytes)} each way "
-                f"to wsgiref on {LOOPBACK}, Python {platform.python_version()}"
+        if not self._terminal.is_fancy:
+            self._terminal.line(
+                f"drainkit {VERSION}: {self._tries} uploads of {words.size(self._size_bytes)} each "
+                f"way to wsgiref on {LOOPBACK}, Python {platform.python_version()}"
             )
             yield
             return
         with Progress(
-            SpinnerColumn("line" if self._console.options.ascii_only else "dots"),
+            SpinnerColumn("line" if self._terminal.is_ascii else "dots"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=max(1, min(24, self._console.width - 32))),
             MofNCompleteColumn(),
             TextColumn("uploads"),
             console=self._console,
@@ -71,23 +70,21 @@ class Screen:
             if number == self._tries and not drained:
                 self._progress.update(self._task, description="with drainkit   ")
             self._progress.advance(self._task)
-        if not self._is_fancy:
+        if not self._terminal.is_fancy:
             which = "with drainkit" if drained else "without drainkit"
-            self._line(f"{which}, try {number} of {self._tries}: {self._in_words(one)}")
-
-    # --- at the end ----------------------------------------------------------------------------
+            self._terminal.line(f"{which}, try {number} of {self._tries}: {self._in_words(one)}")
 
     def conclude(self, observation: Observation) -> None:
         """Show what was seen, and whether it is what was promised."""
         verdict = self._verdict(observation)
-        if not self._is_fancy:
-            self._line(verdict)
+        if not self._terminal.is_fancy:
+            self._terminal.line(verdict)
             return
         print_ = self._console.print
         title = Text.assemble(
             ("drainkit demo", "bold"),
             (
-                f"   {_size(self._size_bytes)} each, wsgiref on {LOOPBACK}, "
+                f"   {words.size(self._size_bytes)} each, wsgiref on {LOOPBACK}, "
                 f"Python {platform.python_version()}",
                 "dim",
             ),
@@ -104,11 +101,11 @@ class Screen:
         print_()
         mark, style = ("✓", "green") if observation.convincing else ("✗", "red")
         shown = Table.grid(padding=(0, 1))
-        shown.add_row(Text(self._glyph(mark), f"bold {style}"), Text(verdict, "bold"))
+        shown.add_row(Text(self._terminal.glyph(mark), f"bold {style}"), Text(verdict, "bold"))
         print_(shown)
         if observation.convincing:
-            print_(Text("  from drainkit_wsgi import DrainMiddleware", "dim"))
-            print_(Text("  application = DrainMiddleware(application)", "dim"))
+            self._terminal.code("from drainkit_wsgi import DrainMiddleware")
+            self._terminal.code("application = DrainMiddleware(application)")
 
     def _panel(self, title: str, tries: tuple[Try, ...]) -> Panel:
         arrived = sum(one.arrived for one in tries)
@@ -120,16 +117,21 @@ class Screen:
             colour = "green" if one.arrived else "red"
             rows.add_row(
                 Text(str(number), "dim"),
-                Text(self._glyph("✓" if one.arrived else "✗"), colour),
+                Text(self._terminal.glyph("✓" if one.arrived else "✗"), colour),
                 self._bar(one, colour),
                 self._outcome(one, colour),
             )
+        separator = f" {self._terminal.glyph('·')} "
+        shown = Text.assemble((title, "bold"), separator, (count, style))
         parts: list[Table | Text] = [rows]
+        if not self._terminal.fits(shown, _PANEL_COLUMNS):
+            shown = Text(title, "bold")
+            parts.insert(0, Text(count, style))
         if len(tries) > _MOST_ROWS:
             parts.append(Text(f"and {len(tries) - _MOST_ROWS} more; --json has them all", "dim"))
         return Panel(
             Group(*parts),
-            title=Text.assemble((title, "bold"), f" {self._glyph('·')} ", (count, style)),
+            title=shown,
             title_align="left",
             border_style=style,
             box=box.ROUNDED,
@@ -141,32 +143,31 @@ class Screen:
 
     def _bar(self, one: Try, colour: str) -> Text:
         """Show how much of the upload was sent."""
+        if self._console.width < _LEAST_COLUMNS:
+            return Text()
         sent = one.answer.sent_bytes / self._size_bytes
         # What was sent shows, however little it was.
         filled = max(1, int(sent * _BAR_COLUMNS)) if sent else 0
-        full, empty = self._glyph("━"), self._glyph("─")
+        full, empty = self._terminal.glyph("━"), self._terminal.glyph("─")
         return Text.assemble((full * filled, colour), (empty * (_BAR_COLUMNS - filled), "dim"))
-
-    # --- words ---------------------------------------------------------------------------------
 
     def _in_words(self, one: Try) -> str:
         answer = one.answer
         if one.arrived:
             assert answer.first_byte_seconds is not None  # the whole answer is there
-            first = _time(answer.first_byte_seconds)
-            words = f"{answer.status} arrived, first byte read after {first}"
-        elif answer.error is not None:
-            error = answer.error.removesuffix(f" after {answer.sent_bytes} bytes")
-            words = f"lost, {error} after {_size(answer.sent_bytes)}"
+            first = words.duration(answer.first_byte_seconds)
+            said = f"{answer.status} arrived, first byte read after {first}"
+        elif (error := error_words(answer)) is not None:
+            said = f"lost, {error} after {words.size(answer.sent_bytes)}"
         else:
-            words = f"another answer arrived, status {answer.status}"
+            said = f"another answer arrived, status {answer.status}"
         if one.report is not None:
             report = one.report
-            words += (
-                f"; {_size(report.bytes_discarded)} discarded in {_time(report.seconds)}, "
-                f"drain {report.outcome.value}"
+            said += (
+                f"; {words.size(report.bytes_discarded)} discarded in "
+                f"{words.duration(report.seconds)}, drain {report.outcome.value}"
             )
-        return words
+        return said
 
     def _verdict(self, observation: Observation) -> str:
         lost, arrived = observation.lost_without, observation.arrived_drained
@@ -183,27 +184,3 @@ class Screen:
                 f"nothing to show. The loss is a race, and a larger --size loses it more often."
             )
         return f"{seen} That is not what was promised; `--json` has the details."
-
-    # --- the terminal --------------------------------------------------------------------------
-
-    def _line(self, words: str) -> None:
-        # One line stays one line, so that other programs can read it.
-        self._console.print(words, soft_wrap=True, markup=False)
-
-    def _glyph(self, glyph: str) -> str:
-        return _ASCII[glyph] if self._console.options.ascii_only else glyph
-
-
-_ASCII = {"✓": "+", "✗": "x", "━": "#", "─": "-", "·": "-"}
-
-
-def _size(nbytes: int) -> str:
-    if nbytes >= _MIB:
-        return f"{nbytes / _MIB:.1f} MiB".replace(".0 ", " ")
-    if nbytes >= _KIB:
-        return f"{nbytes / _KIB:.1f} KiB".replace(".0 ", " ")
-    return f"{nbytes} bytes"
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

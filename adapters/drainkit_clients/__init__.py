@@ -10,9 +10,9 @@ Three ways of uploading, each the extreme of what real clients do:
 Each returns an ``Answer``. Standard library only; nothing of drainkit is imported.
 """
 
-from drainkit_clients._body import FileBody, FormBody
-from drainkit_clients._connection import Connection, eager, slow, strict, unreachable
-from drainkit_clients._values import Answer, Body, Ended, Rest, Upload
+from ._body import FileBody, FormBody
+from ._connection import Connection, eager, slow, strict, unreachable
+from ._values import Answer, Body, Ended, Rest, Upload
 
 __all__ = [
     "Answer",

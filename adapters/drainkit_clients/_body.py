@@ -1,12 +1,14 @@
 """Bodies that are made or read a part at a time.
 
-Rule of this file: no more of a body is in memory than the part that was asked for.
+Rule: no more of a body is in memory than the part that was asked for.
 """
+
+from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-from drainkit_clients._values import PATTERN, repeated
+from ._values import PATTERN, check_count, in_bytes, repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,11 @@ class FileBody:
     size_bytes: int
 
     @classmethod
-    def of(cls, path: str) -> "FileBody":
+    def of(cls, path: str) -> FileBody:
         """Return the body that a file is now.
 
         Raises:
-            OSError: If it cannot be read.
+            OSError: It cannot be read.
         """
         with open(path, "rb") as file:
             return cls(path, os.fstat(file.fileno()).st_size)
@@ -39,7 +41,7 @@ class FileBody:
             length: How many bytes; fewer come back where the body ends.
 
         Raises:
-            OSError: If the file cannot be read, or has become shorter.
+            OSError: The file cannot be read, or has become shorter.
         """
         length = min(length, self.size_bytes - start)
         with open(self.path, "rb") as file:
@@ -47,7 +49,8 @@ class FileBody:
             data = file.read(length)
         if len(data) < length:
             raise OSError(
-                f"{self.path} had {self.size_bytes} bytes and now ends after {start + len(data)}; "
+                f"{self.path} had {in_bytes(self.size_bytes)} and now ends after "
+                f"{start + len(data)}; "
                 "let nobody write to it meanwhile"
             )
         return data
@@ -73,12 +76,10 @@ class FormBody:
         """Refuse what no form can be."""
         if any(character in self.field + self.file_name for character in '"\r\n'):
             raise ValueError(
-                f"field and file_name must not hold quotes or line ends, not {self.field!r} and "
-                f"{self.file_name!r}"
+                "field and file_name must be without quotes and line ends; got "
+                f"{self.field!r} and {self.file_name!r}"
             )
-        least = len(self._before) + len(self._after)
-        if self.size_bytes < least:
-            raise ValueError(f"size_bytes must be at least {least}, not {self.size_bytes}")
+        check_count("size_bytes", self.size_bytes, least=len(self._before) + len(self._after))
 
     @property
     def content_type(self) -> str:

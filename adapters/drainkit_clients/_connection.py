@@ -1,8 +1,11 @@
 """The clients themselves, over one connection each.
 
-Rules of this file: every wait ends at the exchange's deadline; a failure of the network is a value
-(``Answer.error``), never an exception out of an exchange.
+Rule 1: every wait ends at the exchange's deadline.
+Rule 2: a failure of the network is a value (``Answer.error``), never an exception out of an
+exchange.
 """
+
+from __future__ import annotations
 
 import selectors
 import socket
@@ -11,8 +14,8 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from drainkit_clients._response import ResponseError, ResponseParser
-from drainkit_clients._values import Answer, Ended, Frame, Rest, Upload
+from ._response import ResponseError, ResponseParser
+from ._values import Answer, Ended, Frame, Rest, Upload, in_bytes
 
 Address = tuple[str, int]
 
@@ -124,7 +127,7 @@ class _Exchange:
         except ResponseError as error:
             self.error = self.error or f"bad response: {error}"
         if self.parser.held_bytes > _MOST_RESPONSE_BYTES:
-            self.error = self.error or f"response of more than {_MOST_RESPONSE_BYTES} bytes"
+            self.error = self.error or f"response of more than {in_bytes(_MOST_RESPONSE_BYTES)}"
         if self.parser.started and self.first_byte_seconds is None:
             self.notice()
             self.first_byte_seconds = self.elapsed
@@ -133,7 +136,8 @@ class _Exchange:
     def failed(self, error: OSError, doing: str) -> None:
         """Note an error of the connection; the first one counts."""
         self.ended = _how(error)
-        self.error = self.error or f"{type(error).__name__} while {doing} after {self.sent} bytes"
+        sent = in_bytes(self.sent)
+        self.error = self.error or f"{type(error).__name__} while {doing} after {sent}"
 
     def answer(self) -> Answer:
         parser = self.parser
@@ -141,7 +145,7 @@ class _Exchange:
         if error is None and not parser.complete:
             what = {"fin": "connection closed", "timeout": "timed out"}.get(self.ended, "stopped")
             have = (
-                f"{len(parser.body)} bytes of the response's body"
+                f"{in_bytes(len(parser.body))} of the response's body"
                 if parser.status
                 else "a response"
             )
@@ -204,7 +208,7 @@ class Connection:
                 when None.
 
         Raises:
-            OSError: If there is nobody to talk to.
+            OSError: There is nobody to talk to.
         """
         name = address[0] if server_name is None else server_name
         self._host = _host(name, address[1])
@@ -223,7 +227,7 @@ class Connection:
             plain.close()
             raise
 
-    def __enter__(self) -> "Connection":
+    def __enter__(self) -> Connection:
         """Return the connection itself."""
         return self
 

@@ -1,5 +1,7 @@
 """An incremental parser of one HTTP/1.1 response, which every client shares."""
 
+from __future__ import annotations
+
 from typing import Literal
 
 _State = Literal[
@@ -65,7 +67,7 @@ class ResponseParser:
         """Take bytes from the connection.
 
         Raises:
-            ResponseError: If they are no HTTP/1.1 response.
+            ResponseError: They are no HTTP/1.1 response.
         """
         self._buffer += data
         while self._step():

@@ -1,5 +1,7 @@
 """What is uploaded, and what came back."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -69,19 +71,19 @@ class Upload:
 
     def __post_init__(self) -> None:
         """Refuse sizes that no body can have."""
-        if self.size_bytes < 0:
-            raise ValueError(f"size_bytes must not be negative, not {self.size_bytes}")
-        if self.piece_bytes < 1:
-            raise ValueError(f"piece_bytes must be at least 1, not {self.piece_bytes}")
+        check_count("size_bytes", self.size_bytes, least=0)
+        check_count("piece_bytes", self.piece_bytes, least=1)
         if self.content == b"":
-            raise ValueError("content must not be empty")
-        if self.rate_bytes_per_second is not None and not self.rate_bytes_per_second > 0:
+            raise ValueError("content must be one or more bytes, or None for the alphabet; got b''")
+        rate = self.rate_bytes_per_second
+        if rate is not None and not rate > 0:
             raise ValueError(
-                f"rate_bytes_per_second must be above 0, not {self.rate_bytes_per_second}"
+                f"rate_bytes_per_second must be a number above 0, or None for no limit; got {rate}"
             )
         if self.source is not None and self.source.size_bytes != self.size_bytes:
             raise ValueError(
-                f"size_bytes is {self.size_bytes}, but source has {self.source.size_bytes}"
+                f"size_bytes must be {self.source.size_bytes}, the size of the source; got "
+                f"{self.size_bytes}"
             )
 
     def head(self, host: str) -> bytes:
@@ -119,7 +121,7 @@ class Upload:
         pattern = PATTERN if self.content is None else self.content
         return repeated(pattern, start, min(length, self.size_bytes - start))
 
-    def frames(self, start: int = 0, piece_bytes: int | None = None) -> Iterator["Frame"]:
+    def frames(self, start: int = 0, piece_bytes: int | None = None) -> Iterator[Frame]:
         """Yield the body as it goes on the wire, the end of a chunked body included.
 
         Args:
@@ -132,12 +134,27 @@ class Upload:
         if self.framing == "chunked":
             yield Frame(b"0\r\n\r\n", 0, 0)
 
-    def frame(self, data: bytes) -> "Frame":
+    def frame(self, data: bytes) -> Frame:
         """Return body bytes as they go on the wire."""
         if self.framing == "length":
             return Frame(data, 0, len(data))
         prefix = b"%x\r\n" % len(data)
         return Frame(prefix + data + b"\r\n", len(prefix), len(data))
+
+
+def check_count(field: str, value: int, *, least: int) -> None:
+    """Refuse a number that is too small.
+
+    Raises:
+        ValueError: It is below *least*.
+    """
+    if value < least:
+        raise ValueError(f"{field} must be an integer of {least} or more; got {value!r}")
+
+
+def in_bytes(number: int) -> str:
+    """Return a number of bytes, exactly, in words."""
+    return "1 byte" if number == 1 else f"{number} bytes"
 
 
 def repeated(pattern: bytes, start: int, length: int) -> bytes:

@@ -11,10 +11,10 @@ Standard library and `drainkit_clients` only; nothing of drainkit is imported, s
 be held to the cases without it.
 """
 
-from drainkit_conformance._asgi import asgi_application
-from drainkit_conformance._cases import CASES, Case, page, page_pieces
-from drainkit_conformance._judge import TIMEOUT_SECONDS, TRIES, Client, Try, Verdict, judge
-from drainkit_conformance._wsgi import body_pieces, wsgi_application
+from ._asgi import asgi_application
+from ._cases import CASES, Case, page, page_pieces
+from ._judge import TIMEOUT_SECONDS, TRIES, Client, Try, Verdict, judge
+from ._wsgi import body_pieces, wsgi_application
 
 __all__ = [
     "CASES",

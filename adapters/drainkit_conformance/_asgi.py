@@ -1,9 +1,11 @@
 """The application of the cases, for ASGI."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from drainkit_conformance._replies import FIRST_BYTES, NOT_FOUND, RAISED, REPLIES, Reply, ok
+from ._replies import FIRST_BYTES, NOT_FOUND, RAISED, REPLIES, Reply, ok
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

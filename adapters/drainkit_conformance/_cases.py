@@ -1,11 +1,14 @@
 """The acceptance table: what the application does, what is uploaded, which answer is right."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from drainkit_clients import Answer, Connection, Upload
-from drainkit_conformance._replies import FIRST_BYTES, TOO_LARGE, page, page_pieces
+
+from ._replies import FIRST_BYTES, TOO_LARGE, page, page_pieces
 
 __all__ = ["CASES", "Case", "page", "page_pieces"]
 

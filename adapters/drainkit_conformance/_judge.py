@@ -1,12 +1,15 @@
 """Case, client and address in; a verdict out."""
 
+from __future__ import annotations
+
 import ssl
 from collections import Counter
 from dataclasses import dataclass
 from typing import Protocol
 
 from drainkit_clients import Answer, Upload, eager, strict
-from drainkit_conformance._cases import Case
+
+from ._cases import Case
 
 TRIES = 5
 TIMEOUT_SECONDS = 20.0
@@ -57,7 +60,7 @@ class Try:
     sent_bytes: int
 
     @classmethod
-    def of(cls, case: Case, answer: Answer) -> "Try":
+    def of(cls, case: Case, answer: Answer) -> Try:
         """Judge an answer.
 
         Args:
@@ -124,10 +127,10 @@ def judge(
         ssl_context: Speak TLS with this context, plain TCP when None.
 
     Raises:
-        ValueError: If there is nothing to try.
+        ValueError: There is nothing to try.
     """
     if tries < 1:
-        raise ValueError(f"tries must be at least 1, not {tries}")
+        raise ValueError(f"tries must be an integer of 1 or more; got {tries!r}")
     upload = client or _CLIENTS[case.client]
     answers = (
         upload(address, case.upload, timeout_seconds=timeout_seconds, ssl_context=ssl_context)

@@ -1,5 +1,7 @@
 """What both applications answer by the path alone, whatever was uploaded."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 

@@ -1,10 +1,12 @@
 """The application of the cases, for WSGI."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from drainkit_conformance._replies import (
+from ._replies import (
     FIRST_BYTES,
     NOT_FOUND,
     PIECE_BYTES,

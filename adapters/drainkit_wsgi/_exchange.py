@@ -31,6 +31,7 @@ from drainkit import (
     Outcome,
     Read,
     framing,
+    keep_heap,
     publish,
 )
 
@@ -141,6 +142,7 @@ class Exchange:
         self._environ = environ
         self._on_report = on_report
         self._control = DrainControl(policy)
+        self._control.bind(drain)
         self._stream: Any = environ["wsgi.input"]
         self._input = CountingInput(self._stream, drain)
         self._chunks: Any = None
@@ -457,6 +459,7 @@ class Exchange:
         """Drain, unless that is refused at once; tell whether it was begun and did not complete."""
         drain = self.drain
         drain.policy = self._control.policy
+        keep_heap()
         step = self._refusal() or drain.begin(
             time.monotonic(),
             since=self._since,

@@ -14,7 +14,7 @@ import trio
 
 from drainkit import Drain, DrainPolicy, Outcome
 from drainkit.testing import Disconnect, Silence
-from drainkit_asgi import DrainMiddleware, _middleware
+from drainkit_asgi import DrainMiddleware, _upload
 from tests.adapters.asgi_server import (
     BACKENDS,
     KIB,
@@ -120,7 +120,7 @@ def drains(monkeypatch):
         made.append(Drain(*arguments, **keywords))
         return made[-1]
 
-    monkeypatch.setattr(_middleware, "Drain", drain)
+    monkeypatch.setattr(_upload, "Drain", drain)
     return made
 
 

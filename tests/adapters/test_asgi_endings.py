@@ -9,7 +9,7 @@ import pytest
 from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
-from drainkit_asgi import _servers as servers_module
+from drainkit_asgi.servers import _table as servers_module
 from tests.adapters.asgi_server import (
     BACKENDS,
     GRANIAN,
@@ -41,8 +41,8 @@ def anyio_backend(request):
 @pytest.fixture(autouse=True)
 def only_the_rows_of_the_table(monkeypatch):
     """What else this process has loaded must not make a server of the unknown one."""
-    monkeypatch.setattr("drainkit_asgi._servers._is_loaded", lambda server: False)
-    monkeypatch.setattr("drainkit_asgi._servers._known", {})
+    monkeypatch.setattr("drainkit_asgi.servers._table._is_loaded", lambda server: False)
+    monkeypatch.setattr("drainkit_asgi.servers._table._known", {})
 
 
 def on(row):
@@ -209,7 +209,8 @@ async def test_a_place_is_taken_while_it_drains_and_not_while_it_is_paused():
     policy = DrainPolicy(min_bytes_per_second=0)
     got = await serve(watch, upload, policy=policy, send_seconds=1)
 
-    assert ([1, 0, 0, 0], Outcome.COMPLETE) == (taken, got.outcome)
+    assert ([1, 0, 0, 1], Outcome.COMPLETE) == (taken, got.outcome)
+    assert 0 == process_capacity.active
 
 
 # --- rule 7: connection: close --------------------------------------------------------------------
@@ -322,8 +323,8 @@ async def test_an_empty_response_gets_one_as_well():
         (answering(status=204), {}),
         (answering(status=304), {}),
         (answering(), {"method": "HEAD"}),
-        (answering(b"a", b"b"), {}),
-        (answering(b"ab", end=False), {}),
+        (answering(b"a", b"b", status=200), {}),
+        (answering(b"ab", end=False, status=200), {}),
         (answering(b"a", headers=[(b"Transfer-Encoding", b"chunked")]), {}),
         (sending(start(200, trailers=True), body(b"a"), {"type": "http.response.trailers"}), {}),
     ],
@@ -334,6 +335,50 @@ async def test_a_response_without_content_or_of_unknown_length_gets_none(app, fi
 
     assert [] == got.header(b"content-length")
     assert got.connection.is_complete
+
+
+def slowly(*messages, seconds):
+    """Return an application that waits before each message but the first."""
+
+    async def app(scope, receive, send):
+        for at, message in enumerate(messages):
+            if at:
+                await anyio.sleep(seconds)
+            await send(message)
+
+    return app
+
+
+IN_PIECES = [start(413), body(b"a", True), body(b"b", True), body()]
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if not row.startswith("unknown")])
+async def test_a_small_error_in_pieces_becomes_whole_if_they_come_within_some_milliseconds(row):
+    """So that curl, which ends its upload at the sight of the status, has the answer's end, too."""
+    got = await serve(slowly(*IN_PIECES, seconds=0.001), **on(row))
+
+    assert ([b"2"], b"ab", Outcome.COMPLETE) == (
+        got.header(b"content-length"),
+        got.body,
+        got.outcome,
+    )
+
+
+@pytest.mark.parametrize("row", ["uvicorn", "hypercorn", "gunicorn", "granian", "unknown"])
+async def test_a_small_error_whose_pieces_come_slowly_goes_out_piece_by_piece(row):
+    got = await serve(slowly(*IN_PIECES, seconds=0.5), [Silence(9), b"u"], **on(row))
+
+    assert [] == got.header(b"content-length")
+    assert ["start", "body 1 more", "body 1 more"] == got.events[:3]
+
+
+@pytest.mark.parametrize("size", [64 * KIB - 1, 64 * KIB])
+async def test_an_error_in_pieces_is_held_until_a_sockets_buffer_would_be_full(size):
+    app = sending(start(413), body(b"a" * size, True), body(b"b", True), body())
+    got = await serve(app)
+
+    whole = [b"%d" % (size + 1)] if size < 64 * KIB else []
+    assert (whole, size + 1) == (got.header(b"content-length"), len(got.body))
 
 
 async def test_the_applications_own_content_length_stays():
@@ -464,9 +509,9 @@ async def test_an_error_of_send_comes_out_itself_and_the_place_is_given_back(row
 
 
 @pytest.mark.parametrize("fails_at", [0, 1])
-@pytest.mark.parametrize("row", FEW_ROWS)
+@pytest.mark.parametrize("row", [row for row in FEW_ROWS if row != "unknown"])
 async def test_behind_an_error_of_send_the_applications_receive_is_a_disconnect(row, fails_at):
-    """It waits for the end of a drain, so that end must come."""
+    """It waits for the last send(), so that must end."""
 
     async def app(scope, receive, send):
         with pytest.raises(OSError, match="gone"):
@@ -476,6 +521,43 @@ async def test_behind_an_error_of_send_the_applications_receive_is_a_disconnect(
     got = await serve(app, fails_at=fails_at, **on(row))
 
     assert (["http.disconnect"], None) == (got.told, got.raised)
+
+
+@pytest.mark.parametrize("fails_at", [0, 1])
+async def test_where_the_answer_waits_for_the_body_nobody_is_told_that_the_client_has_left(
+    fails_at,
+):
+    """The application has been let go; it would learn of it only to forget it."""
+
+    async def app(scope, receive, send):
+        await NO(scope, receive, send)
+        scope["test.exchange"].told.append((await receive())["type"])
+
+    got = await serve(app, [b"a", Silence(1), b"b"], kind=UNKNOWN, fails_at=fails_at)
+
+    assert (["http.disconnect"], None, 1) == (got.told, got.raised, len(got.reports))
+
+
+@pytest.mark.parametrize("row", FEW_ROWS)
+async def test_what_the_server_says_of_a_wrong_answer_comes_out_however_late(row):
+    """Uvicorn raises RuntimeError for an answer that is longer or shorter than it said."""
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        original = connection._body
+
+        async def refuse(message):
+            if not message.get("more_body", False):
+                raise RuntimeError("shorter than Content-Length")
+            await original(message)
+
+        connection._body = refuse
+        await NO(scope, receive, send)
+
+    got = await serve(app, [b"a", Silence(1), b"b"], **on(row))
+
+    assert "shorter than Content-Length" == str(got.raised)
+    assert 0 == process_capacity.active
 
 
 async def test_an_error_of_send_that_the_application_handles_leaves_one_report():
@@ -574,17 +656,46 @@ async def test_an_application_may_time_out_its_own_send_and_go_on(row):
 
 
 @pytest.mark.parametrize("row", FEW_ROWS)
-async def test_an_application_may_end_its_response_again_behind_a_send_that_timed_out(row):
+async def test_the_time_limit_of_an_application_does_not_strike_because_of_the_upload(row):
     async def app(scope, receive, send):
-        await send(start(200))
-        with anyio.move_on_after(1):
-            await send(body(b"no"))
-        await send(body(b""))
+        with anyio.fail_after(1):
+            await NO(scope, receive, send)
 
     got = await serve(app, SLOW_UPLOAD, **on(row))
 
-    assert not isinstance(got.raised, RuntimeError)
-    assert 0 == process_capacity.active
+    assert (None, b"no", Outcome.COMPLETE) == (got.raised, got.body, got.outcome)
+
+
+@pytest.mark.parametrize("row", ["uvicorn", "hypercorn", "gunicorn"])
+async def test_a_last_send_that_is_cut_short_still_ends_the_answer(row):
+    """A strict client takes the page when its upload is over, which is later than the limit."""
+
+    async def app(scope, receive, send):
+        with anyio.move_on_after(1) as limit:
+            await send(start(200))
+            await send(body(BIG))
+        scope["test.exchange"].told.append(limit.cancelled_caught)
+
+    got = await serve(app, SLOW_UPLOAD, strict_client=True, **on(row))
+
+    assert ([True], BIG, Outcome.COMPLETE) == (got.told, got.body, got.outcome)
+    assert got.connection.is_complete
+
+
+@pytest.mark.parametrize("row", FEW_ROWS)
+async def test_what_is_sent_behind_the_end_is_the_servers_to_refuse(row):
+    """And not before it has the end, or that would be what it refuses."""
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        await NO(scope, receive, send)
+        connection.fails_at = 3 if row in ("uvicorn", "hypercorn h2") else 2
+        with pytest.raises(OSError, match="gone"):
+            await send(body(b"more"))
+
+    got = await serve(app, [b"a", Silence(1), b"b"], **on(row))
+
+    assert (b"no", True, 1.0) == (got.body, got.connection.is_complete, got.seconds)
 
 
 async def test_what_on_report_raises_costs_nobody_the_answer(caplog):

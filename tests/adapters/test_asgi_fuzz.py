@@ -10,9 +10,8 @@ import pytest
 from hypothesis import event, given, target
 from hypothesis import strategies as st
 
-from drainkit import DrainPolicy, Outcome, process_capacity
+from drainkit import DrainPolicy, LateReadError, Outcome, process_capacity
 from drainkit.testing import Disconnect, Silence
-from drainkit_asgi._exchange import LateReadError
 from tests.adapters.asgi_server import BACKENDS, ROWS, backend, body, serve, start
 
 # --- what an application does ---------------------------------------------------------------------

@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from drainkit import DrainPolicy, Outcome
-from drainkit_asgi import DrainMiddleware, _hypercorn, _servers
+from drainkit_asgi import DrainMiddleware
+from drainkit_asgi.servers import SERVERS, _hypercorn
 from tests.adapters.asgi_server import (
     BACKENDS,
     KIB,
@@ -352,6 +353,6 @@ async def test_a_send_that_is_not_hypercorns_own_is_left_alone():
     async def send(message):
         pass
 
-    _servers.SERVERS[1].leave(send, send)
+    SERVERS[1].connection(send, send).leave()
 
-    assert "hypercorn" == _servers.SERVERS[1].name
+    assert "hypercorn" == SERVERS[1].name

@@ -299,6 +299,20 @@ def test_on_a_terminal_it_fits_one_screen():
     assert any(line.startswith("✓ Without drainkit ") for line in lines)
 
 
+@pytest.mark.parametrize("columns", [60, 40])
+def test_on_a_narrow_terminal_it_fits_too(columns):
+    """Nothing is cut off, and the lines to copy are the terminal's to wrap."""
+    status, written = on_terminal("demo", "--tries", "1", columns=columns)
+    lines = final_screen(written)
+
+    assert 0 == status, written
+    assert "…" not in written
+    assert "    from drainkit_wsgi import DrainMiddleware" in lines
+    assert [] == [line for line in lines if len(line) > columns and "DrainMiddleware" not in line]
+    assert re.search(r"─ without drainkit .*─", "\n".join(lines))
+    assert "0 of 1 answers arrived" in "\n".join(lines)
+
+
 def test_no_color_is_honoured():
     """https://no-color.org: no colour, whatever else."""
     status, written = on_terminal("demo", "--tries", "1", NO_COLOR="1")

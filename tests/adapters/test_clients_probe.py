@@ -53,12 +53,15 @@ def test_a_file_is_read_by_parts_and_must_not_shrink(tmp_path: Path) -> None:
 
 
 def test_a_source_has_the_length_of_the_upload() -> None:
-    with pytest.raises(ValueError, match="size_bytes is 10, but source has 1000"):
+    with pytest.raises(ValueError, match="size_bytes must be 1000, the size of the source; got 10"):
         Upload(size_bytes=10, source=FormBody(1000))
 
 
 def test_a_rate_is_above_zero() -> None:
-    with pytest.raises(ValueError, match="rate_bytes_per_second must be above 0, not 0"):
+    with pytest.raises(
+        ValueError,
+        match="rate_bytes_per_second must be a number above 0, or None for",
+    ):
         Upload(rate_bytes_per_second=0)
 
 
@@ -248,3 +251,15 @@ def test_the_address_may_differ_from_the_name() -> None:
         connection.strict(Upload(method="GET"), timeout_seconds=LIMIT_SECONDS)
 
     assert f"\r\nHost: a.test:{address[1]}\r\n".encode() in heads[0]
+
+
+@pytest.mark.parametrize(("have", "said"), [(b"a", "1 byte"), (b"ab", "2 bytes")])
+def test_one_byte_is_said_as_one_byte(have: bytes, said: str) -> None:
+    def script(peer: socket.socket) -> None:
+        read_until(peer, b"\r\n\r\n")
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" + have)
+
+    with serving(script) as address:
+        answer = strict(address, Upload(), timeout_seconds=LIMIT_SECONDS)
+
+    assert f"connection closed after {said} of the response's body" == answer.error

@@ -207,5 +207,5 @@ def test_a_server_that_is_not_there_is_a_loss_and_no_exception(client):
 
 
 def test_no_tries_are_no_verdict():
-    with pytest.raises(ValueError, match="tries must be at least 1, not 0"):
+    with pytest.raises(ValueError, match="tries must be an integer of 1 or more; got 0"):
         judge(CASE, NOBODY, tries=0)

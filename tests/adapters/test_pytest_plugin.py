@@ -241,5 +241,5 @@ def test_an_upload_of_ones_own_is_sent_as_it_is_and_the_log_can_be_read(drainkit
     assert [("PUT", 10)] * 3 == [(v.case.upload.method, v.case.upload.size_bytes) for v in verdicts]
     assert [True] * 3 == [verdict.passed for verdict in verdicts]
     assert "I crash now\n" * 3 == site.log()
-    with pytest.raises(ValueError, match="tries must be at least 1"):
+    with pytest.raises(ValueError, match="tries must be"):
         site.judge("/upload", status=413, tries=0)

@@ -17,6 +17,7 @@ _PACKAGES = {
     "drainkit_django": ("django.core.wsgi",),
     "drainkit_starlette": ("asyncio", "starlette.applications"),
     "drainkit_clients": (),
+    "drainkit_probe": (),
     "drainkit_cli": (),
 }
 _TIMEOUT_SECONDS = 60.0

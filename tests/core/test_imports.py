@@ -13,6 +13,7 @@ ADAPTERS = {
     "drainkit_django",
     "drainkit_flask",
     "drainkit_pytest",
+    "drainkit_probe",
     "drainkit_starlette",
     "drainkit_wsgi",
 }
@@ -72,7 +73,17 @@ def test_the_asgi_adapter_imports_anyio_and_no_other_adapter_or_framework():
     assert {"anyio"} == loaded & (WORLDS - {"trio"})
 
 
-@pytest.mark.parametrize("module", ["drainkit", "drainkit_wsgi", "drainkit_asgi"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "drainkit",
+        "drainkit_wsgi",
+        "drainkit_asgi",
+        "drainkit_clients",
+        "drainkit_conformance",
+        "drainkit_probe",
+    ],
+)
 def test_every_public_name_is_there(module):
     if module == "drainkit_asgi":
         pytest.importorskip("anyio", reason="drainkit_asgi needs anyio (extra: asgi)")

@@ -56,6 +56,7 @@ class Server:
         tls_arguments: What makes it speak TLS, for `secured`: ``{certificate}`` and ``{key}`` are
             filled in; empty where it cannot.
         ssl_context: What a client speaks TLS with; None where the server speaks plain TCP.
+        folders: More folders that its application may import from.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Server:
     app: str = ""
     tls_arguments: tuple[str, ...] = ()
     ssl_context: ssl.SSLContext | None = None
+    folders: tuple[Path, ...] = ()
 
     def command(self, port: int) -> list[str]:
         """Return the program and its arguments, for a port."""
@@ -375,7 +377,7 @@ def _start(
     reports_path = folder / f"{server.name}.reports"
     env = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(_import_path()),
+        "PYTHONPATH": os.pathsep.join(_import_path(server.folders)),
         "PYTHONUNBUFFERED": "1",
         "DRAINKIT_TEST_WRAP": "1" if wrap else "0",
         "DRAINKIT_TEST_POLICY": json.dumps(policy or {}),
@@ -398,8 +400,8 @@ def _start(
     return process, started, token
 
 
-def _import_path() -> list[str]:
-    paths = [str(_APPS)]
+def _import_path(folders: tuple[Path, ...]) -> list[str]:
+    paths = [str(folder) for folder in (*folders, _APPS)]
     try:
         importlib.metadata.distribution("drainkit")
     except importlib.metadata.PackageNotFoundError:

@@ -17,10 +17,11 @@ def _application() -> Any:
     if os.environ.get("DRAINKIT_TEST_WRAP") != "1":
         return bare
     from drainkit import DrainPolicy
-    from drainkit_asgi import DrainMiddleware, _servers
+    from drainkit_asgi import DrainMiddleware
+    from drainkit_asgi.servers import _table
 
     if os.environ.get("DRAINKIT_TEST_UNKNOWN") == "1":
-        _servers.SERVERS = ()  # as if this server were of tomorrow
+        _table.SERVERS = ()  # as if this server were of tomorrow
     return DrainMiddleware(
         bare, policy=DrainPolicy(**parts.policy_fields()), on_report=parts.keep_report
     )

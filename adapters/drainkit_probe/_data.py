@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 from typing import Any
 
 from drainkit_clients import Answer
 
-from ._probe import Attempt, Probe
-from ._probe_verdict import Fate, Verdict, fates, server_shown
+from . import words
+from ._fates import Fate, seen
+from ._place import server_shown
+from ._report import Report
+from ._run import Attempt
 from ._version import VERSION
 
 # Of this form, not of the package.
@@ -21,31 +25,24 @@ FORMAT = 1
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of `as_data`."""
-    file = importlib.resources.files(__package__ or "drainkit_cli") / "probe.schema.json"
+    file = importlib.resources.files(__package__ or "drainkit_probe") / "probe.schema.json"
     loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return loaded
 
 
-def as_data(
-    probe: Probe, verdict: Verdict, *, reason: str | None = None, interrupted: bool = False
-) -> dict[str, Any]:
-    """Return a run as JSON's types.
-
-    Args:
-        probe: The run.
-        verdict: What it comes to.
-        reason: Why the target could not be tested, a word; None if it could.
-        interrupted: Whether Ctrl-C ended it.
-    """
-    plan, preflight = probe.plan, probe.preflight
+def as_data(report: Report) -> dict[str, Any]:
+    """Return a report as JSON's types; `schema` describes them."""
+    run, verdict = report.run, report.verdict
+    plan, preflight = run.plan, run.preflight
     return {
         "drainkit": VERSION,
         "format": FORMAT,
+        "began": run.began.isoformat(timespec="seconds"),
         "target": {
-            "url": probe.target.shown,
+            "url": run.target.shown,
             "address": preflight.address if preflight is not None else None,
-            "server": server_shown(probe),
-            "tls": probe.target.scheme == "https",
+            "server": server_shown(run),
+            "tls": run.target.scheme == "https",
         },
         "plan": {
             "method": plan.method,
@@ -64,12 +61,9 @@ def as_data(
         if preflight is None
         else {
             "status": preflight.answer.status,
-            "seconds": _rounded(preflight.answer.seconds),
+            "seconds": words.rounded(preflight.answer.seconds),
         },
-        "uploads": [
-            _upload(attempt, fate)
-            for attempt, fate in zip(probe.attempts, fates(probe.attempts), strict=True)
-        ],
+        "uploads": [_upload(attempt, fate) for attempt, fate in seen(run)],
         "verdict": {
             "kind": verdict.kind.value,
             "exit_status": verdict.kind.exit_status,
@@ -80,17 +74,23 @@ def as_data(
                 for cure in verdict.cures
             ],
             "notes": list(verdict.notes),
-            "reason": reason,
+            "reason": verdict.reason,
         },
-        "interrupted": interrupted,
+        "interrupted": report.interrupted,
     }
 
 
-def error_shown(answer: Answer) -> str | None:
+def _error_shown(answer: Answer) -> str | None:
     """Return what went wrong, without what the other side sent: it may be our own secrets."""
     if answer.error is None:
         return None
     return "bad response" if answer.error.startswith("bad response") else answer.error
+
+
+def error_words(answer: Answer) -> str | None:
+    """Return what went wrong for people, who read beside it how much was sent; None if nothing."""
+    error = _error_shown(answer)
+    return None if error is None else re.sub(r" after [0-9]+ bytes?$", "", error)
 
 
 def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
@@ -103,18 +103,13 @@ def _upload(attempt: Attempt, fate: Fate) -> dict[str, Any]:
         "fate": fate.value,
         "status": answer.status,
         "complete": answer.complete,
-        "noticed_seconds": _rounded(answer.noticed_seconds),
+        "noticed_seconds": words.rounded(answer.noticed_seconds),
         "sent_at_noticed_bytes": answer.sent_at_noticed_bytes,
-        "first_byte_seconds": _rounded(answer.first_byte_seconds),
+        "first_byte_seconds": words.rounded(answer.first_byte_seconds),
         "sent_at_first_byte_bytes": answer.sent_at_first_byte_bytes,
         "sent_bytes": answer.sent_bytes,
-        "seconds": _rounded(answer.seconds),
+        "seconds": words.rounded(answer.seconds),
         "ended": attempt.end,
         "connection": attempt.reuse.value,
-        "error": error_shown(answer),
+        "error": _error_shown(answer),
     }
-
-
-def _rounded(seconds: float | None) -> float | None:
-    # Microseconds: finer than anything that was measured.
-    return None if seconds is None else round(seconds, 6)

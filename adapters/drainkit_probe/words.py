@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and as JSON has them."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ def count(number: int, one: str, many: str | None = None) -> str:
 def listed(words: list[str], last: str = "and") -> str:
     """Return words with commas between them, and one word before the last."""
     return f" {last} ".join(filter(None, [", ".join(words[:-1]), words[-1]])) if words else ""
+
+
+def rounded(seconds: float | None) -> float | None:
+    """Return a duration to the microsecond: finer than anything that is measured here."""
+    return None if seconds is None else round(seconds, 6)

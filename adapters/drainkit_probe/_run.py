@@ -9,14 +9,15 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Literal
 
 from drainkit_clients import Answer, Connection, Ended, Upload, unreachable
 
-from ._probe_plan import Cell, Plan
-from ._probe_stacks import whose_words
-from ._probe_target import NotTestedError, Target, clean
+from ._plan import Cell, Plan
+from ._stacks import whose_words
+from ._target import Family, NotTestedError, Target, clean
 from ._version import VERSION
 
 # "client": the server had left the connection open when we closed it.
@@ -53,7 +54,7 @@ class Preflight:
     """
 
     address: str
-    answer: Answer
+    answer: Answer = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Attempt:
 
     cell: Cell
     number: int
-    answer: Answer
+    answer: Answer = field(repr=False)  # the other side may have echoed what is secret
     end: End
     reuse: Reuse
 
@@ -82,27 +83,41 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Probe:
+class Run:
     """A run: where to, what, and what was seen so far.
 
     Attributes:
         target: The endpoint.
         plan: What is sent.
-        insecure: Whether any certificate is accepted.
-        addresses: The endpoint's addresses, in the order in which they are tried.
+        family: 4 or 6 for that version of IP only, None for either.
+        insecure: Whether any TLS certificate is accepted.
+        addresses: The endpoint's addresses, in the order in which they are tried; () before they
+            were looked up.
         preflight: What the request without a body found; None before it was made.
         attempts: The uploads so far.
+        began: When the run was made, in UTC.
     """
 
     target: Target
     plan: Plan
-    insecure: bool
-    addresses: tuple[str, ...]
+    family: Family | None = None
+    insecure: bool = False
+    addresses: tuple[str, ...] = ()
     preflight: Preflight | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def resolve(self) -> tuple[str, ...]:
+        """Look up the endpoint's addresses, and keep them; nothing is sent to it.
+
+        Raises:
+            NotTestedError: It has none.
+        """
+        self.addresses = self.target.resolve(self.family)
+        return self.addresses
 
     def look(self) -> Preflight:
-        """Make one request without a body, and keep what it found.
+        """Make one request without a body, and keep what it found; `resolve` comes first.
 
         Raises:
             NotTestedError: Nobody there speaks HTTP/1, or the endpoint is elsewhere.
@@ -123,24 +138,27 @@ class Probe:
             return self.preflight
         raise failure or NotTestedError("dns", "the host has no address")
 
-    def run(self, tell: Callable[[Attempt], object]) -> None:
+    def upload(self, tell: Callable[[Attempt], object] | None = None) -> None:
         """Make every upload of the plan; `look` comes first.
 
         Args:
-            tell: Told of each upload when it is over.
+            tell: Told of each upload when it is over; None tells nobody.
 
         Raises:
-            NotTestedError: The endpoint sends uploads elsewhere.
-            OSError: The file that is the body cannot be read any more.
+            NotTestedError: The endpoint sends uploads elsewhere, or the file that is the body
+                cannot be read any more.
         """
         for cell, number in self.plan.each():
-            attempt = self._attempt(cell, number)
+            try:
+                attempt = self._attempt(cell, number)
+            except OSError as error:
+                # A failure of the network is a value of the clients; only the body is left.
+                raise NotTestedError("body", f"the body cannot be read: {error}") from error
             if attempt.answer.delivered:
                 self._check_moved(attempt.answer)
             self.attempts.append(attempt)
-            tell(attempt)
-
-    # --- one upload ----------------------------------------------------------------------------
+            if tell is not None:
+                tell(attempt)
 
     def _attempt(self, cell: Cell, number: int) -> Attempt:
         assert self.preflight is not None  # look() comes first
@@ -171,6 +189,10 @@ class Probe:
             rest = connection.rest(timeout_seconds=min(_CLOSE_SECONDS, self.plan.timeout_seconds))
             garbled = rest.data.startswith(b"HTTP/1.")
             return _ended(rest.ended), Reuse.GARBLED if garbled else Reuse.ANNOUNCED
+        return self._again(connection, answer)
+
+    def _again(self, connection: Connection, answer: Answer) -> tuple[End, Reuse]:
+        """Use the connection again, since nothing said that it ends."""
         second = connection.strict(
             self._bodiless("keep-alive"), timeout_seconds=self.plan.timeout_seconds
         )
@@ -180,8 +202,6 @@ class Probe:
         unlike = second.status != self.preflight.answer.status
         garbled = answer.excess.startswith(b"HTTP/1.") or (unlike and second.status in _NO_REQUEST)
         return _ended(second.ended), Reuse.GARBLED if garbled else Reuse.AGAIN
-
-    # --- requests ------------------------------------------------------------------------------
 
     def _connect(self, address: str) -> Connection:
         return Connection(
@@ -216,61 +236,23 @@ class Probe:
             headers=self._headers() + kept,
         )
 
-    # --- what cannot be tested -----------------------------------------------------------------
-
     def _check(self, answer: Answer) -> None:
-        if answer.delivered:
-            self._check_moved(answer)
-            proxy = whose_words(answer) if answer.status in _GATEWAY else None
-            # Without a name, a 503 may be the application's own.
-            if proxy is not None or answer.status in (502, 504):
-                raise NotTestedError(
-                    "gateway",
-                    f"a request without a body was answered {answer.status} by "
-                    f"{proxy or 'a proxy'}: the "
-                    "application behind it does not answer at all; start it, or look at the "
-                    "proxy's error log",
-                )
-            if answer.status == 400 and b"HTTPS port" in answer.body:
-                raise NotTestedError("tls", "the server speaks TLS on this port; try https://")
-            return
-        seconds = f"{self.plan.timeout_seconds:g} s"
-        error = answer.error or ""
-        if error.startswith("bad response"):
+        if not answer.delivered:
+            unanswered = next(row for row in _UNANSWERED if row.fits(answer))
+            seconds = f"{self.plan.timeout_seconds:g} s"
+            raise NotTestedError(unanswered.reason, unanswered.message.format(seconds=seconds))
+        self._check_moved(answer)
+        proxy = whose_words(answer) if answer.status in _GATEWAY else None
+        # Without a name, a 503 may be the application's own.
+        if proxy is not None or answer.status in (502, 504):
             raise NotTestedError(
-                "not-http",
-                "what came back is not HTTP/1; check that the port is the web server's, and "
-                "whether it wants https://",
+                "gateway",
+                f"a request without a body was answered {answer.status} by {proxy or 'a proxy'}: "
+                "the application behind it does not answer at all; start it, or look at the "
+                "proxy's error log",
             )
-        if answer.ended == "tls-alert":
-            raise NotTestedError(
-                "tls",
-                "the server ended the connection with a TLS alert; if it asks for a client "
-                "certificate, probe the application server behind it",
-            )
-        if answer.ended == "timeout" and answer.noticed_seconds is not None:
-            raise NotTestedError(
-                "slow",
-                f"an answer to a request without a body began but was not over after {seconds}; "
-                "give it longer with --timeout, or find out why the server is so slow",
-            )
-        if answer.ended == "timeout":
-            raise NotTestedError(
-                "silent",
-                f"no answer in {seconds}, not even to a request without a body; check that the "
-                "server's workers are alive, or give it longer with --timeout",
-            )
-        if error.startswith("response of more"):
-            raise NotTestedError(
-                "not-http",
-                "the answer to a request without a body does not end; probe the path that takes "
-                "uploads",
-            )
-        raise NotTestedError(
-            "closed",
-            "the server closed the connection without a whole answer, even to a request without a "
-            "body; look at its log, and check the port and whether it wants https://",
-        )
+        if answer.status == 400 and b"HTTPS port" in answer.body:
+            raise NotTestedError("tls", "the server speaks TLS on this port; try https://")
 
     def _check_moved(self, answer: Answer) -> None:
         """Refuse an endpoint that is elsewhere; a login page elsewhere is an answer to measure."""
@@ -324,3 +306,58 @@ def _closes(answer: Answer) -> bool:
 
 def _ended(ended: Ended) -> End:
     return "client" if ended == "open" else ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """Why a request without a body has no whole answer.
+
+    Attributes:
+        fits: Whether an answer is of this kind.
+        reason: A word for programs.
+        message: What there is to say; ``{seconds}`` is the longest wait.
+    """
+
+    fits: Callable[[Answer], bool]
+    reason: str
+    message: str
+
+
+# The first row that fits counts, and the last one always does.
+_UNANSWERED = (
+    _Unanswered(
+        lambda answer: (answer.error or "").startswith("bad response"),
+        "not-http",
+        "what came back is not HTTP/1; check that the port is the web server's, and whether it "
+        "wants https://",
+    ),
+    _Unanswered(
+        lambda answer: answer.ended == "tls-alert",
+        "tls",
+        "the server ended the connection with a TLS alert; if it asks for a client certificate, "
+        "probe the application server behind it",
+    ),
+    _Unanswered(
+        lambda answer: answer.ended == "timeout" and answer.noticed_seconds is not None,
+        "slow",
+        "an answer to a request without a body began but was not over after {seconds}; give it "
+        "longer with --timeout, or find out why the server is so slow",
+    ),
+    _Unanswered(
+        lambda answer: answer.ended == "timeout",
+        "silent",
+        "no answer in {seconds}, not even to a request without a body; check that the server's "
+        "workers are alive, or give it longer with --timeout",
+    ),
+    _Unanswered(
+        lambda answer: (answer.error or "").startswith("response of more"),
+        "not-http",
+        "the answer to a request without a body does not end; probe the path that takes uploads",
+    ),
+    _Unanswered(
+        lambda answer: True,
+        "closed",
+        "the server closed the connection without a whole answer, even to a request without a "
+        "body; look at its log, and check the port and whether it wants https://",
+    ),
+)

@@ -5,11 +5,16 @@ Rule: everything is known before the first byte is sent, so that it can be state
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from drainkit_clients import Body, FormBody, Upload
+
+from ._target import check_header
 
 ClientName = Literal["strict", "eager"]
 WayName = Literal["keep-alive", "close", "chunked", "expect"]
@@ -19,7 +24,12 @@ MIB = 1024 * KIB
 
 DEFAULT_SIZES = (64 * KIB, MIB, 8 * MIB, 32 * MIB)
 DEFAULT_TRIES = 3
+DEFAULT_TIMEOUT_SECONDS = 20.0
 DEFAULT_MAX_TOTAL_BYTES = 512 * MIB
+
+_METHOD = re.compile("[A-Za-z]{1,20}")
+# They have no body, or an answer without one.
+_OTHER_METHODS = frozenset({"CONNECT", "HEAD", "TRACE"})
 
 # Nobody waits longer for one upload, however large it is; arbitrary. A link as slow as this needs
 # five minutes for 32 MiB.
@@ -107,31 +117,66 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """All the uploads of a run.
+    """All the uploads of a run; the defaults are those of the command.
 
     Attributes:
         method: The method of each upload.
-        clients: Who sends.
-        ways: How; the first one with every size, the others with one of them.
+        clients: Who sends: values of `CLIENTS`.
+        ways: How: values of `WAYS`. The first one goes up all sizes, the others have one: 8 MiB, or
+            the next above, or else the largest.
         sizes: The lengths of the bodies in bytes, in ascending order.
-        tries: How often each.
-        timeout_seconds: The longest wait for the other side.
+        tries: How often each is uploaded.
+        timeout_seconds: The longest silence: to connect, between two pieces that the server takes,
+            and from the last one to the end of the answer.
         rate_bytes_per_second: How fast a body is sent at most; None for no limit.
-        headers: More headers.
-        body: The body that is sent; None when it is made up.
+        headers: More headers, names and values. The values are shown nowhere.
+        body: The body that is sent, such as a `drainkit_clients.FileBody`; ``sizes`` is its one
+            size then. None when it is made up.
         field: The file field of the form that is made up.
+
+    Raises:
+        ValueError: No such uploads can be made. The message names the field, the value (but never
+            a header's) and what is allowed.
     """
 
-    method: str
-    clients: tuple[Client, ...]
-    ways: tuple[Way, ...]
-    sizes: tuple[int, ...]
-    tries: int
-    timeout_seconds: float
-    rate_bytes_per_second: float | None
-    headers: tuple[tuple[str, str], ...]
-    body: Body | None
-    field: str
+    method: str = "POST"
+    clients: tuple[Client, ...] = tuple(CLIENTS.values())
+    ways: tuple[Way, ...] = tuple(WAYS.values())
+    sizes: tuple[int, ...] = DEFAULT_SIZES
+    tries: int = DEFAULT_TRIES
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    rate_bytes_per_second: float | None = None
+    headers: tuple[tuple[str, str], ...] = dataclasses.field(default=(), repr=False)
+    body: Body | None = None
+    field: str = "file"
+
+    def __post_init__(self) -> None:
+        if not uploads_with(self.method):
+            raise ValueError(
+                f"method must be one that uploads, such as 'POST'; got {self.method!r}"
+            )
+        _check_some("clients", self.clients, CLIENTS)
+        _check_some("ways", self.ways, WAYS)
+        for name, value in self.headers:
+            check_header(name, value)
+        if self.tries < 1:
+            raise ValueError(f"tries must be an integer of 1 or more; got {self.tries!r}")
+        _check_positive("timeout_seconds", self.timeout_seconds)
+        if self.rate_bytes_per_second is not None:
+            _check_positive("rate_bytes_per_second", self.rate_bytes_per_second)
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1:
+            raise ValueError(
+                f"sizes must be integers of 1 or more in ascending order; got {self.sizes!r}"
+            )
+        if self.body is not None and self.sizes != (self.body.size_bytes,):
+            raise ValueError(
+                f"sizes must be ({self.body.size_bytes},), the size of the body; got {self.sizes!r}"
+            )
+        if self.makes_form:
+            FormBody(self.sizes[0], self.field)  # says what is wrong with the field or the size
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -212,3 +257,19 @@ class Plan:
             self.rate_bytes_per_second or _SLOWEST_BYTES_PER_SECOND, _SLOWEST_BYTES_PER_SECOND
         )
         return self.timeout_seconds + 1.1 * cell.size_bytes / rate
+
+
+def uploads_with(method: str) -> bool:
+    """Whether a method is one that uploads and has an answer with a body."""
+    return _METHOD.fullmatch(method) is not None and method.upper() not in _OTHER_METHODS
+
+
+def _check_some(field: str, value: tuple[object, ...], known: Mapping[str, object]) -> None:
+    if not value or any(one not in known.values() for one in value):
+        names = ", ".join(known)
+        raise ValueError(f"{field} must be one or more of {field.upper()} ({names}); got {value!r}")
+
+
+def _check_positive(field: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{field} must be a finite number above 0; got {value!r}")

@@ -11,9 +11,9 @@ import ipaddress
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 Family = Literal[4, 6]
 
@@ -21,6 +21,8 @@ _PORTS = {"http": 80, "https": 443}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6, None: socket.AF_UNSPEC}
 # RFC 9110 section 5.6.2: what the name of a header is made of.
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 3986 section 3.1. Without the slashes "localhost:8000" would be of the scheme "localhost".
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _PRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\uffff]")
 
 # The probe varies these itself: that is what it measures.
@@ -65,16 +67,21 @@ class Target:
     host: str
     port: int
     path: str
-    request_target: str
-    credentials: str | None
+    request_target: str = field(repr=False)
+    credentials: str | None = field(repr=False)
 
     @classmethod
     def parse(cls, url: str) -> Target:
         """Return the target that a URL names.
 
+        Args:
+            url: The URL; without a scheme it is one of http, as with curl.
+
         Raises:
-            BadTargetError: If it cannot be used; the message does not repeat what may be secret.
+            BadTargetError: It cannot be used; the message does not repeat what may be secret.
         """
+        if not _SCHEME.match(url):
+            url = f"http://{url}"
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -82,28 +89,18 @@ class Target:
             raise BadTargetError("the URL cannot be read; check its host and its port") from None
         if parts.scheme not in _PORTS:
             raise BadTargetError(
-                "the URL must begin with http:// or https://, as in http://127.0.0.1:8000/upload"
+                "the URL must begin with http:// or https://, or with the host, as in "
+                "http://127.0.0.1:8000/upload"
             )
         if not parts.hostname:
             raise BadTargetError("the URL names no host, as http://127.0.0.1:8000/upload does")
-        path = parts.path or "/"
-        request_target = f"{path}?{parts.query}" if parts.query else path
-        if not request_target.isascii() or re.search(r"[\x00-\x20\x7f]", request_target):
-            raise BadTargetError(
-                "the URL's path or query holds a character that no URL may hold as it is; "
-                "percent-encode it (a space is %20)"
-            )
-        credentials = None
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            credentials = "Basic " + base64.b64encode(pair.encode()).decode()
         return cls(
             scheme=parts.scheme,
             host=parts.hostname,
             port=_PORTS[parts.scheme] if port is None else port,
-            path=path,
-            request_target=request_target,
-            credentials=credentials,
+            path=parts.path or "/",
+            request_target=_request_target(parts),
+            credentials=_credentials(parts),
         )
 
     @property
@@ -191,6 +188,24 @@ class Target:
         return (other.host, other.path) == (self.host, self.path) and other.scheme != self.scheme
 
 
+def _request_target(parts: SplitResult) -> str:
+    path = parts.path or "/"
+    request_target = f"{path}?{parts.query}" if parts.query else path
+    if not request_target.isascii() or re.search(r"[\x00-\x20\x7f]", request_target):
+        raise BadTargetError(
+            "the URL's path or query holds a character that no URL may hold as it is; "
+            "percent-encode it (a space is %20)"
+        )
+    return request_target
+
+
+def _credentials(parts: SplitResult) -> str | None:
+    if parts.username is None:
+        return None
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()
+
+
 def is_loopback(address: str) -> bool:
     """Whether an IP address is this machine's own."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -209,9 +224,21 @@ def parse_header(text: str) -> tuple[str, str]:
     name = name.strip()
     if not colon or not _NAME.fullmatch(name):
         raise BadTargetError("a header is given as 'Name: value', as in 'X-Api-Version: 2'")
-    if (cure := _OWN.get(name.lower())) is not None:
-        raise BadTargetError(f"the header {name} is not for -H: {cure}")
     value = value.strip()
+    check_header(name, value)
+    return name, value
+
+
+def check_header(name: str, value: str) -> None:
+    """Refuse a header that cannot be sent, or that the probe sends itself.
+
+    Raises:
+        BadTargetError: The message names the header, never its value.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadTargetError(f"{name[:40]!r} is not the name of a header, as 'X-Api-Version' is")
+    if (cure := _OWN.get(name.lower())) is not None:
+        raise BadTargetError(f"the header {name} is the probe's own: {cure}")
     try:
         value.encode("latin-1")
     except UnicodeEncodeError:
@@ -220,7 +247,6 @@ def parse_header(text: str) -> tuple[str, str]:
         ) from None
     if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
         raise BadTargetError(f"the value of the header {name} holds a control character")
-    return name, value
 
 
 def clean(text: str, most: int) -> str:

@@ -1,5 +1,9 @@
 """What hypercorn needs when a body is left unread: a stream that takes the rest and does nothing.
 
+It puts functions of its own in the place of two of hypercorn's (a stream's ``send`` and
+``app_put``). The cure belongs into hypercorn: a stream that has ended its answer should take no
+more messages, and be forgotten without an error.
+
 Rule: public names of hypercorn only, and nothing where one is missing; whatever is read here was
 read in hypercorn 0.18.
 """
@@ -12,7 +16,9 @@ from typing import Any
 
 import anyio
 
-from ._types import Message, Receive, Send
+from drainkit_asgi._types import Message, Receive, Send
+
+from ._row import Connection
 
 # RFC 9113 section 7.
 _NO_ERROR = 0x0
@@ -143,11 +149,21 @@ class _Rest:
         await self._protocol.send()
 
 
-def leave_hypercorn(receive: Receive, send: Send) -> None:
-    """Tell hypercorn that a body is left; does nothing behind a middleware that wraps ``send``."""
-    # hypercorn/protocol/http_stream.py: send is a method of the HTTPStream, whose own send is one
-    # of the protocol.
-    stream = getattr(send, "__self__", None)
-    protocol = getattr(getattr(stream, "send", None), "__self__", None)
-    if protocol is not None and hasattr(stream, "app_put"):
-        _Rest(receive, stream, protocol)
+class HypercornConnection(Connection):
+    """Tells hypercorn that a body is left; does nothing behind a middleware that wraps ``send``."""
+
+    __slots__ = ("_is_left",)
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        super().__init__(receive, send)
+        self._is_left = False
+
+    def leave(self) -> None:
+        """Let the rest of the body hold nobody up."""
+        # hypercorn/protocol/http_stream.py: send is a method of the HTTPStream, whose own send is
+        # one of the protocol.
+        stream = getattr(self._send, "__self__", None)
+        protocol = getattr(getattr(stream, "send", None), "__self__", None)
+        if protocol is not None and hasattr(stream, "app_put") and not self._is_left:
+            self._is_left = True
+            _Rest(self._receive, stream, protocol)

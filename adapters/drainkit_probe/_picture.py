@@ -8,9 +8,9 @@ from __future__ import annotations
 import bisect
 from dataclasses import dataclass
 
-from . import _probe_words as words
-from ._probe import Attempt
-from ._probe_verdict import Fate
+from . import words
+from ._fates import Fate
+from ._run import Attempt
 
 # What a connection's end is called where people read it.
 ENDS = {

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from html import escape
 
-from . import _probe_words as words
-from ._probe import Attempt, Probe, Reuse
-from ._probe_picture import ENDS, Picture, picture
-from ._probe_verdict import Fate, Kind, Verdict, cells, fates, pair, rows, server_shown
+from . import words
+from ._fates import Fate, cells, pair, rows, seen
+from ._picture import ENDS, Picture, picture
+from ._place import server_shown
+from ._report import Report
+from ._run import Attempt, Reuse, Run
+from ._verdict import Kind, Verdict
 from ._version import VERSION
 
 _TONES = {
@@ -94,52 +97,52 @@ footer { margin-top: 48px; color: var(--soft); font-size: 14px; }
 """
 
 
-def report(probe: Probe, verdict: Verdict, *, interrupted: bool) -> str:
-    """Return the report of a run.
-
-    Args:
-        probe: The run.
-        verdict: What it comes to.
-        interrupted: Whether Ctrl-C ended it.
-    """
-    plan = probe.plan
-    server = server_shown(probe)
-    where = probe.preflight.address if probe.preflight is not None else "not reached"
+def as_html(report: Report) -> str:
+    """Return a report as one HTML page that needs no other file and no network."""
+    run, verdict = report.run, report.verdict
+    plan = run.plan
+    server = server_shown(run)
+    where = run.preflight.address if run.preflight is not None else "not reached"
     meta = [
         f"{server} at {where}" if server else where,
         f"{plan.method}, {plan.body_words}",
-        f"{len(probe.attempts)} of {words.count(plan.uploads, 'upload')}"
-        + (", then interrupted" if interrupted else ""),
+        f"{len(run.attempts)} of {words.count(plan.uploads, 'upload')}"
+        + (", then interrupted" if report.interrupted else ""),
     ]
     place = f'<p class="place">{escape(verdict.place)}</p>' if verdict.place else ""
     body = [
         "<h1>drainkit probe</h1>",
-        f'<p class="url">{escape(probe.target.shown)}</p>',
-        f'<p class="meta">{escape(" · ".join(meta))}</p>',
+        f'<p class="url">{escape(run.target.shown)}</p>',
+        f'<p class="meta">{escape(" · ".join(meta))} · {_date(run)}</p>',
         f'<section class="verdict {_TONES[verdict.kind]}"><b>{verdict.kind.value}</b>'
         f"<p>{escape(verdict.sentence)}</p>{place}</section>",
     ]
-    if probe.attempts:
-        body += [_pictures(probe), _overview(probe)]
+    if run.attempts:
+        body += [_pictures(run), _overview(run)]
     body += [_cures(verdict), _notes(verdict)]
-    if probe.attempts:
-        body.append(_uploads(probe))
+    if run.attempts:
+        body.append(_uploads(run))
     body.append(f"<footer>Made by drainkit {escape(VERSION)}.</footer>")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>drainkit probe: {escape(probe.target.shown)}</title>\n"
+        f"<title>drainkit probe: {escape(run.target.shown)}</title>\n"
         f"<style>{_CSS}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(filter(None, body))
         + "\n</main>\n</body>\n</html>\n"
     )
 
 
-def _pictures(probe: Probe) -> str:
-    fate_of = {id(a): f for a, f in zip(probe.attempts, fates(probe.attempts), strict=True)}
-    both = pair(probe)
+def _date(run: Run) -> str:
+    began = run.began.isoformat(timespec="seconds")
+    return f'<time datetime="{began}">{run.began:%Y-%m-%d %H:%M} UTC</time>'
+
+
+def _pictures(run: Run) -> str:
+    fate_of = {id(attempt): fate for attempt, fate in seen(run)}
+    both = pair(run)
     drawn = [
         _figure(picture(attempt, fate_of[id(attempt)]))
         for attempt in (both.lost, both.delivered)
@@ -208,21 +211,21 @@ def svg(drawn: Picture) -> str:
     return "".join(parts) + "</svg>"
 
 
-def _overview(probe: Probe) -> str:
-    found = {(c.way.name, c.client.name, c.size_bytes): seen for c, seen in cells(probe)}
-    head = "".join(f"<th>{words.size(size)}</th>" for size in probe.plan.sizes)
+def _overview(run: Run) -> str:
+    found = {(c.way.name, c.client.name, c.size_bytes): tries for c, tries in cells(run)}
+    head = "".join(f"<th>{words.size(size)}</th>" for size in run.plan.sizes)
     lines = []
-    for way, client in rows(probe):
+    for way, client in rows(run):
         places = "".join(
             f"<td>{_dots(found.get((way.name, client.name, size), []))}</td>"
-            for size in probe.plan.sizes
+            for size in run.plan.sizes
         )
         lines.append(
             f"<tr><th>{way.name}</th><td>{client.name}, {escape(client.does)}</td>{places}</tr>"
         )
-    seen = set(fates(probe.attempts))
+    met = {fate for _, fate in seen(run)}
     legend = " &emsp; ".join(
-        f'<span class="dot {_FATES[fate]}"></span>{fate.value}' for fate in Fate if fate in seen
+        f'<span class="dot {_FATES[fate]}"></span>{fate.value}' for fate in Fate if fate in met
     )
     return (
         '<h2>Every upload</h2>\n<div class="scroll"><table><thead><tr><th></th><th></th>'
@@ -231,10 +234,10 @@ def _overview(probe: Probe) -> str:
     )
 
 
-def _dots(seen: list[tuple[Attempt, Fate]]) -> str:
+def _dots(tries: list[tuple[Attempt, Fate]]) -> str:
     return "".join(
         f'<span class="dot {_FATES[fate]}" title="try {attempt.number}: {fate.value}"></span>'
-        for attempt, fate in seen
+        for attempt, fate in tries
     )
 
 
@@ -256,14 +259,14 @@ def _notes(verdict: Verdict) -> str:
     return f"<h2>Also seen</h2>\n<ul>{notes}</ul>"
 
 
-def _uploads(probe: Probe) -> str:
+def _uploads(run: Run) -> str:
     names = (
         *("client", "way", "size", "try", "fate", "status", "answer ready", "sent by then"),
         *("sent in all", "seconds", "end", "connection"),
     )
     head = "".join(f"<th>{name}</th>" for name in names)
     lines = []
-    for attempt, fate in zip(probe.attempts, fates(probe.attempts), strict=True):
+    for attempt, fate in seen(run):
         answer, cell = attempt.answer, attempt.cell
         by_then = answer.sent_at_noticed_bytes
         values = [

@@ -1,0 +1,215 @@
+"""A request's body, taken off the connection to be discarded, within the drain's bounds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import anyio
+
+from drainkit import Drain, DrainReport, OnReport, Outcome, Read, Step, keep_heap, publish
+
+from ._inbox import Inbox
+from ._messages import REQUEST, is_empty
+from ._types import Message, Receive, Send
+from .servers import Connection, Server
+
+# An empty message with more_body true is no progress; CVE-2024-30251 (aiohttp) shows what a
+# loop over them costs.
+EMPTY_MESSAGE_PAUSE_SECONDS = 0.01
+
+# More than hypercorn's queue holds: ten messages of 64 KiB (hypercorn/config.py,
+# max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
+_MOST_SWALLOWED_BYTES = 1024 * 1024
+
+# More messages than a server holds for an application that has not asked (hypercorn: ten).
+_MOST_TAKEN_AT_ONCE = 16
+
+
+class Body(Inbox):
+    """The body of one request. It is the inbox itself: one object less for each request.
+
+    Attributes:
+        drain: The engine's drain of this body, once it has been opened.
+    """
+
+    drain: Drain
+
+    __slots__ = (
+        "_clock",
+        "_connection",
+        "_is_stepped",
+        "_on_report",
+        "_send",
+        "_server",
+        "drain",
+    )
+
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        server: Server,
+        on_report: OnReport | None,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Begin before anything is received.
+
+        Args:
+            receive: The server's.
+            send: The server's.
+            server: Its row.
+            on_report: Told of the drain; ``None`` when nobody is.
+            loop: asyncio's event loop; ``None`` under trio.
+        """
+        super().__init__(receive)
+        self._clock = anyio.current_time if loop is None else loop.time
+        self._is_stepped = server.is_stepped and loop is not None
+        self._send = send
+        self._server = server
+        self._on_report = on_report
+        self._connection: Connection | None = None
+
+    def _begin(self, *, may_invite: bool = True) -> Step:
+        keep_heap()
+        step = self.drain.begin(self._clock(), may_invite=may_invite)
+        if isinstance(step, DrainReport):
+            self.report(step)
+        return step
+
+    @property
+    def _may_step(self) -> bool:
+        return (
+            self._is_stepped and self._pending is None and not self._is_busy and self.drain.invited
+        )
+
+    def _take_what_has_come(self, step: Step) -> Step:
+        drain = self.drain
+        for _ in range(_MOST_TAKEN_AT_ONCE):
+            try:
+                message = self._step()
+            except Exception as exc:
+                step = drain.stop(Outcome.ERROR, self._clock(), f"{type(exc).__name__}: {exc}")
+            else:
+                if message is None:
+                    break
+                step = self._took(message, self._clock())
+            if isinstance(step, DrainReport):
+                self.report(step)
+                break
+        return step
+
+    def _took(self, message: Message, now: float) -> Step:
+        """Tell the drain of a message that was received to be discarded."""
+        drain = self.drain
+        if message["type"] != REQUEST:
+            if drain.remaining_bytes == 0:
+                # granian tells of the disconnect instead of the end, when the answer went out
+                # before; behind the body's last byte it is its end.
+                return drain.received(0, more=False, now=now)
+            return drain.disconnected(now)
+        nbytes = len(message.get("body", b""))
+        more: bool = message.get("more_body", False)
+        if nbytes and not self._server.tells_end and nbytes == drain.remaining_bytes:
+            more = False
+        return drain.received(nbytes, more, now)
+
+    async def discard(self, step: Step) -> None:
+        """Discard until the drain ends, and report it. Raises no Exception."""
+        drain = self.drain
+        clock = self._clock
+        while isinstance(step, Read):
+            with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
+                step = await self._discard_within(waiting, clock)
+            if waiting.cancelled_caught:
+                step = drain.waited(clock())
+        self.report(step)
+
+    async def _discard_within(self, waiting: anyio.CancelScope, clock: Callable[[], float]) -> Step:
+        """Discard message by message, and move the deadline of *waiting* with each."""
+        drain = self.drain
+        while True:
+            try:
+                if self._is_busy:
+                    await self._wait_until_free()
+                with self:
+                    if drain.finished:
+                        # The application was waiting for a message, and got the last.
+                        return drain.received(0, more=False, now=clock())
+                    message = await self._next()
+            except Exception as exc:
+                return drain.stop(Outcome.ERROR, clock(), f"{type(exc).__name__}: {exc}")
+            if is_empty(message):
+                await anyio.sleep(EMPTY_MESSAGE_PAUSE_SECONDS)
+            now = clock()
+            step = self._took(message, now)
+            del message
+            if isinstance(step, DrainReport):
+                return step
+            deadline = now + step.wait_seconds
+            # Not with each message, which costs as much as receiving it. A deadline that is too
+            # early is found out by waited().
+            if not deadline - step.wait_seconds / 8 <= waiting.deadline <= deadline:
+                waiting.deadline = deadline
+
+    async def swallow(self) -> None:
+        """Make room in the server's queue while it sends the answer's end; until stopped.
+
+        hypercorn ends its queue of messages with one that finds no room if it is full. Not for
+        ever: the client may read nothing, so that the end is never sent, and go on sending.
+        """
+        swallowed_bytes = 0
+        while swallowed_bytes < _MOST_SWALLOWED_BYTES:
+            try:
+                await self._wait_until_free()
+                with self:
+                    message = await self._next()
+            except Exception:
+                return
+            if message["type"] != REQUEST:
+                return
+            swallowed_bytes += len(message.get("body", b""))
+            if is_empty(message):
+                await anyio.sleep(EMPTY_MESSAGE_PAUSE_SECONDS)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the drain has ended before the body did."""
+        report = self.drain.report
+        return report is not None and report.outcome is not Outcome.COMPLETE
+
+    @property
+    def may_fill_queue(self) -> bool:
+        """Whether the server may hold more of the body than it has room for, with nobody to ask."""
+        return self.is_left and self.drain.bytes_discarded > 0
+
+    def leave(self) -> None:
+        """Tell the server that nobody will receive the rest of the body, if there is a rest."""
+        if self.is_left and not self.drain.finished:
+            self._reached().leave()
+
+    def close(self) -> None:
+        """Let the server not go on behind the answer where the bounds said to stop."""
+        report = self.drain.report
+        if report is not None and report.outcome.closes:
+            self._reached().close()
+
+    def _reached(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._server.connection(self._receive, self._send)
+        return self._connection
+
+    def report(self, step: Step) -> None:
+        """Tell of a drain that has ended."""
+        assert isinstance(step, DrainReport)
+        publish(step, self._on_report, self._clock())
+
+    def stop(self, outcome: Outcome, detail: str) -> None:
+        """End a drain that is under way."""
+        if self.drain.under_way:
+            self.report(self.drain.stop(outcome, self._clock(), detail))
+
+    def end(self) -> None:
+        """Give up whatever is still under way: the request is over."""
+        if self._pending is not None:
+            self._give_up_pending()

@@ -1,0 +1,351 @@
+"""A request's body: received by the application, kept for it, or discarded.
+
+Rule: where the application's next message comes from is held (`Gate`), and looked up once for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+
+from drainkit import (
+    CONTROL_KEY,
+    Drain,
+    DrainControl,
+    DrainPolicy,
+    DrainReport,
+    Kept,
+    OnReport,
+    Outcome,
+    Read,
+    Step,
+)
+
+from ._body import EMPTY_MESSAGE_PAUSE_SECONDS, Body
+from ._messages import DISCONNECT, REQUEST, BodyFields, is_empty
+from ._types import Message, Receive, Scope, Send
+from .servers import Server
+
+# How much one message of a late body holds: as much as the servers' own at the most.
+_LATE_MESSAGE_BYTES = 65_536
+
+
+class Gate(enum.Enum):
+    """Where the application's next message comes from."""
+
+    SERVER = "server"
+    """From the server: the application reads, and nobody else has."""
+    KEPT = "kept"
+    """From what was read ahead."""
+    GAP = "gap"
+    """From nowhere: what comes next was discarded."""
+    ANSWERED = "answered"
+    """From nowhere yet: the application's last ``send()`` is under way."""
+    OVER = "over"
+    """It is the disconnect."""
+
+
+_NOBODY_READS_ON = frozenset({Gate.GAP, Gate.ANSWERED, Gate.OVER})
+_SERVER = Gate.SERVER  # every message costs one look-up, slow in an enum before Python 3.12
+
+
+class Upload(Body):
+    """The body of one request, as its application sees it.
+
+    Attributes:
+        gate: Where the application's next message comes from.
+        is_received: Whether the application has received the body to its end, and nobody else.
+        before_receive: Called before the application receives, while something of its answer is
+            held; ``None`` when nothing is.
+    """
+
+    __slots__ = (
+        "_bytes_read",
+        "_control",
+        "_fields",
+        "_is_asked_for",
+        "_kept",
+        "_largest_bytes",
+        "_opened",
+        "_over",
+        "_request",
+        "before_receive",
+        "gate",
+        "is_received",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        fields: BodyFields,
+        server: Server,
+        policy: DrainPolicy,
+        on_report: OnReport | None,
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        """Begin before the application is called, and give it a `drainkit.DrainControl`.
+
+        Args:
+            scope: The request's.
+            receive: The server's.
+            send: The server's.
+            fields: What the request says of its body.
+            server: The server's row.
+            policy: The bounds of the drain, unless the application sets others.
+            on_report: Told of the drain; ``None`` when nobody is.
+            loop: asyncio's event loop; ``None`` under trio.
+        """
+        super().__init__(receive, send, server, on_report, loop)
+        self.gate = _SERVER
+        self.is_received = False
+        self._control = scope[CONTROL_KEY] = DrainControl(policy)
+        self._fields = fields
+        # For the report; the application may change its scope.
+        self._request: tuple[str, str] = (scope.get("method", ""), scope.get("path", ""))
+        # Counted here until there is a drain, which most requests never need.
+        self._opened: Drain | None = None
+        self._bytes_read = 0
+        self._largest_bytes = 0
+        self._is_asked_for = False
+        self._kept: Kept | None = None
+        self._over: anyio.Event | None = None
+        self.before_receive: Callable[[], None] | None = None
+
+    def open_drain(self) -> Drain:
+        """Return the engine's drain; made now, as an answer comes before the body was received."""
+        if self._opened is not None:
+            return self._opened
+        fields, server = self._fields, self._server
+        method, path = self._request
+        # Where the invitation goes out by itself, the body comes like any other.
+        self.drain = self._opened = drain = Drain(
+            None,
+            fields.framing(expects=not server.invites_eagerly),
+            protocol=f"HTTP/{fields.http_version}",
+            server=server.name,
+            method=method,
+            path=path,
+        )
+        self._control.bind(drain)
+        drain.app_read(self._bytes_read, more=not self.is_received)
+        if self._is_asked_for:
+            drain.invited = True
+        return drain
+
+    async def receive(self) -> Message:
+        """The application's ``receive``."""
+        if self.before_receive is not None:
+            self.before_receive()
+        while self.gate is _SERVER:
+            if self.is_received:
+                return await self._receive()
+            if self._is_busy:
+                await self._wait_until_free()
+                continue  # another task may have received, or answered, meanwhile
+            self._is_asked_for = self._is_busy = True
+            if self._opened is not None:
+                self._opened.invited = True
+            try:
+                message = await (self._receive() if self._pending is None else self._next())
+            except Exception as exc:
+                self._give_up(exc)
+                raise
+            finally:
+                self._is_busy = False
+                if self._freed is not None:
+                    self._set_free()
+            if message["type"] == REQUEST:
+                self._count(len(message.get("body", b"")), message.get("more_body", False))
+            return message
+        return await self._receive_late()
+
+    def _count(self, nbytes: int, more: bool) -> None:
+        """Take note that the application has received so much."""
+        if nbytes > self._largest_bytes:
+            self._largest_bytes = nbytes
+        if not more:
+            self.is_received = True
+        if self._opened is None:
+            self._bytes_read += nbytes
+        else:
+            self._opened.app_read(nbytes, more)
+
+    async def _receive_late(self) -> Message:
+        if self.gate is Gate.KEPT:
+            return self._take_kept()
+        if self.gate is Gate.GAP:
+            await self._look_behind_gap()
+        elif self.gate is Gate.ANSWERED:
+            # Made here and not with the upload: most requests never need it.
+            self._over = self._over or anyio.Event()
+            await self._over.wait()
+        return {"type": DISCONNECT}
+
+    def _take_kept(self) -> Message:
+        kept = self._kept
+        assert kept is not None  # the gate says so
+        body = kept.take(_LATE_MESSAGE_BYTES)
+        self.drain.late_read(len(body))
+        more = bool(kept) or not kept.has_ended
+        if not kept:
+            kept.has_ended = False
+            self.gate = Gate.GAP if kept.lost_bytes else Gate.SERVER
+        return {"type": REQUEST, "body": body, "more_body": more}
+
+    async def _look_behind_gap(self) -> None:
+        """Return if the client has left; otherwise raise, but not at whom only looks.
+
+        Raises:
+            LateReadError: The application wants a body that was discarded.
+        """
+        kept = self._kept
+        assert kept is not None  # the gate says so
+        if not self._is_busy:
+            with self:
+                message = await self._next_or_leave(at_once=True)
+            if message is not None:
+                kept.lost_bytes += len(message.get("body", b""))
+                if message["type"] != REQUEST:
+                    self.gate = Gate.OVER
+                    return
+        # Who polls in a cancelled scope ends here, and has seen that nobody left.
+        await anyio.lowlevel.checkpoint()
+        raise kept.error()
+
+    def _give_up(self, error: Exception) -> None:
+        """Leave a body alone that something outside of drainkit has refused to the application.
+
+        It took a message for that, perhaps the last one, and may do so with the next.
+        """
+        drain = self.open_drain()
+        if not drain.settled:
+            detail = f"receive() raised {type(error).__name__}: {error}"
+            self.report(drain.stop(Outcome.DECLINED, self._clock(), detail))
+
+    def answer(self) -> Step:
+        """Begin the drain: the application has answered and will not ask for the body any more.
+
+        What has come already is taken now, without a task and without a turn of the event loop.
+
+        Returns:
+            What is left to do, or the drain's report.
+        """
+        self.gate = Gate.ANSWERED
+        self._kept = None
+        step = self._begin()
+        if isinstance(step, Read) and self._may_step:
+            step = self._take_what_has_come(step)
+        return step
+
+    def end(self) -> None:
+        """Give up whatever is still under way: the request is over."""
+        if self._opened is not None:
+            self.stop(Outcome.ERROR, "cancelled")
+        super().end()
+
+    def over(self) -> None:
+        """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
+        self.gate = Gate.OVER
+        if self._over is not None:
+            self._over.set()
+
+    def over_behind_answer(self) -> None:
+        """Do the same behind an answer whose body needed no drain.
+
+        A body that is still the server's stays so: it gives what the application may have.
+        """
+        if self.gate is not _SERVER:
+            self.over()
+
+    def refuse(self) -> None:
+        """Do not read: the first read would invite the body."""
+        self.gate = Gate.ANSWERED
+        self._kept = None
+        self._begin(may_invite=False)
+
+    async def discard_alone(self) -> None:
+        """Discard for an answer that is not ours to order: the server's own."""
+        self.gate = Gate.ANSWERED
+        self._kept = None
+        try:
+            step = self._begin(may_invite=False)
+            if isinstance(step, Read):
+                await self.discard(step)
+        finally:
+            self.over()
+
+    def report(self, step: Step) -> None:
+        """Tell of a drain that has ended, and the server if that leaves the rest of the body."""
+        if self.gate in _NOBODY_READS_ON:
+            self.leave()
+        super().report(step)
+
+    async def read_ahead(self) -> None:
+        """Take the body off the connection, and keep some of it; until stopped or full."""
+        drain = self.drain
+        policy = drain.policy
+        if policy is None or not drain.invited or drain.settled:
+            return
+        if self._kept is None:
+            self._kept = Kept(policy.late_read_bytes)
+        self._kept.expect(self._largest_bytes)
+        if self._is_full:
+            return
+        step = self._begin()
+        if isinstance(step, DrainReport):
+            return
+        try:
+            while isinstance(step, Read) and not self._is_full:
+                step = await self._read_one_ahead(self._kept, step)
+            if isinstance(step, DrainReport):
+                self.report(step)
+        except Exception as exc:
+            now = self._clock()
+            self.report(drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"))
+        finally:
+            if drain.under_way:
+                drain.pause(self._clock())
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether to read no further: the application has begun to read and will want the rest."""
+        kept = self._kept
+        return self.drain.finished or (
+            kept is not None and kept.is_full and not self.drain.untouched
+        )
+
+    async def _read_one_ahead(self, kept: Kept, step: Read) -> Step:
+        message: Message | None = None
+        with anyio.move_on_after(step.wait_seconds):
+            await self._wait_until_free()
+            if self._is_full:
+                return step  # the application has received meanwhile
+            with self:
+                message = await self._next_or_leave()
+                # Kept before anybody else may receive, or the order would be lost.
+                if message is not None:
+                    self._keep(kept, message)
+        if message is None:
+            return self.drain.waited(self._clock())
+        next_step = self._took(message, self._clock())
+        if is_empty(message):
+            await anyio.sleep(EMPTY_MESSAGE_PAUSE_SECONDS)
+        return next_step
+
+    def _keep(self, kept: Kept, message: Message) -> None:
+        if message["type"] != REQUEST and self.drain.remaining_bytes != 0:
+            # It is the application's next message, as it would be without drainkit.
+            self.gate = Gate.OVER
+            return
+        more: bool = message.get("more_body", False)
+        kept.add(message.get("body", b""), more=more, may_lose=self.drain.untouched)
+        if kept or kept.has_ended:
+            self.gate = Gate.KEPT
+        elif kept.lost_bytes:
+            self.gate = Gate.GAP

@@ -1,0 +1,14 @@
+"""What only concerns one server.
+
+    _row      what is known of a server: `Server`; what can be told to one: `Connection`
+    _table    a row a server, and which of them made a request: `SERVERS`, `server_of`
+    _uvicorn, _hypercorn    those that must be told something in code
+
+Rule: a new server, or a changed one, is a changed row. What takes code has a module of its own with
+a `Connection`, and no module outside this folder names a server.
+"""
+
+from ._row import Connection, Server
+from ._table import SERVERS, UNKNOWN, server_of
+
+__all__ = ["SERVERS", "UNKNOWN", "Connection", "Server", "server_of"]

@@ -1,0 +1,68 @@
+"""What is known of one server, as data; and what can be told to one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from drainkit import Moments
+from drainkit_asgi._types import Receive, Send
+
+
+class Connection:
+    """What can be told to the server of one request, beyond the ASGI specification.
+
+    Nothing, unless a server's own class knows better.
+    """
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        """Take the functions that the server made for the request."""
+        self._receive = receive
+        self._send = send
+
+    def leave(self) -> None:
+        """Say that nobody will receive the rest of the body, if possible before the answer ends.
+
+        Does nothing twice.
+        """
+
+    def close(self) -> None:
+        """Close behind the answer, where the server would go on discarding without a bound."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Server:
+    """How one server treats bodies and connections.
+
+    Attributes:
+        name: The server's name in reports.
+        module: How the name of the module begins that defines its ``receive`` or ``send``; also
+            what is loaded in a process that it serves.
+        moments: When the body may be discarded, by HTTP version (the part before the dot).
+        tells_end: Its ``receive()`` tells of the body's end also behind the answer's. Otherwise
+            Content-Length does.
+        buffers_body: The server has the whole body before it calls the application, so nothing
+            is left on the connection.
+        needs_length: Its ``receive()`` waits for ever for the end of a request that has no body,
+            and over HTTP/2 only a Content-Length tells whether there is one.
+        invites_eagerly: ``100 Continue`` goes out before the application asks for the body, so
+            the body comes. Elsewhere the first ``receive()`` might invite it.
+        stepped_module: How the name of the module begins that defines the class whose method its
+            ``receive`` is, if that gives what has come without waiting and, where it must wait,
+            does so for a future that any task may wait for. ``None`` where it is not known to.
+        is_stepped: Whether the ``receive`` of this request is such a one.
+        connection: What can be told to it.
+    """
+
+    name: str
+    module: str
+    moments: Mapping[str, Moments]
+    tells_end: bool = True
+    buffers_body: bool = False
+    needs_length: bool = False
+    invites_eagerly: bool = False
+    stepped_module: str | None = None
+    is_stepped: bool = False
+    connection: type[Connection] = Connection

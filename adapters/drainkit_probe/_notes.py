@@ -1,0 +1,56 @@
+"""What else was seen in a run, beside lost answers: one sentence for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from . import words
+from ._fates import Fate
+from ._run import Attempt, Reuse, Run
+
+
+def notes(run: Run, counts: Counter[Fate]) -> Iterator[str]:
+    """Yield what else was seen.
+
+    Args:
+        run: The run.
+        counts: How many of its answers met which fate.
+    """
+    yield from _of_connections(run)
+    waited = f"{run.plan.timeout_seconds:g} s"
+    if number := counts[Fate.NO_ANSWER]:
+        yield (
+            f"{words.count(number, 'upload')} got no answer in {waited}; with --timeout they get "
+            "longer."
+        )
+    if number := counts[Fate.UNFINISHED]:
+        yield f"{words.count(number, 'answer')} began but did not end in {waited}."
+    if number := sum(attempt.end == "refused" for attempt in run.attempts):
+        yield f"{words.count(number, 'connection')} failed after the first ones had worked."
+    if any(attempt.answer.version == "1.0" for attempt in run.attempts):
+        yield "The server answers as HTTP/1.0, so no connection can be used twice."
+    if any(_invited_in_vain(attempt) for attempt in run.attempts):
+        yield (
+            'With "Expect: 100-continue" the server asks for the upload first (100 Continue) and '
+            "refuses it then."
+        )
+
+
+def _of_connections(run: Run) -> Iterator[str]:
+    reuse = Counter(attempt.reuse for attempt in run.attempts)
+    if number := reuse[Reuse.GARBLED]:
+        yield (
+            f"{words.count(number, 'time')} the server took leftover body for a request: on a "
+            "shared connection somebody else would get that answer. Make it read or close."
+        )
+    if number := reuse[Reuse.SILENT]:
+        yield (
+            f"{words.count(number, 'connection')} ended after the answer although nothing had "
+            "announced it: the next request on such a connection fails."
+        )
+
+
+def _invited_in_vain(attempt: Attempt) -> bool:
+    answer = attempt.answer
+    return attempt.cell.way.expect and 100 in answer.interim and (answer.status or 0) >= 400

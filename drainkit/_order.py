@@ -1,0 +1,417 @@
+"""What of the answer goes out before the body is discarded, and what behind it.
+
+An answer's last piece has two halves, its bytes and its end. The body can be discarded before both,
+between them, or behind both; nothing else is possible. Which of the three is right is a fact of the
+server (`Moments`). `Order` is told of the answer piece by piece and says what to do with each
+(`Plan`); a shell has one short method for each plan.
+
+Rule 1: sans-IO. It is told sizes, and never has a byte of the answer.
+Rule 2: what depends on the server stands in a `Moments`, and in no condition here.
+Rule 3: a stage is held, never worked out from other state.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from ._drain import Drain
+
+# What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
+# from 16 KiB and 128 KiB), so that sending it never blocks.
+RESPONSE_BUFFER_BYTES = 65_536
+
+# RFC 9110 section 6.4.1: responses with these statuses have no content.
+_STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
+
+
+class Moment(enum.Enum):
+    """When the body is discarded, seen from the two halves of the answer's last piece."""
+
+    FIRST = "first"
+    """Before the piece: clean on every server, and slow for eager clients."""
+    BETWEEN = "between"
+    """Behind the piece's bytes, and before the end of the answer."""
+    BEHIND = "behind"
+    """Behind the end of the answer."""
+    NEVER = "never"
+    """Not at all: the first read would invite a body that the client holds back."""
+
+
+class Plan(enum.Enum):
+    """What a shell does with the piece that it has just told of."""
+
+    HOLD = "hold"
+    """Keep it: it is not known yet whether it is the last, and that matters."""
+    PASS = "pass"
+    """Send it."""
+    READ_AHEAD = "read ahead"
+    """Send it, and read the body ahead meanwhile: it fits no buffer between two sockets."""
+    READ_AHEAD_FIRST = "read ahead first"
+    """Read the body ahead, then send it."""
+    DISCARD_FIRST = "discard first"
+    """The last piece: discard, then send it and end."""
+    DISCARD_BETWEEN = "discard between"
+    """The last piece: send its bytes, discard, then end."""
+    DISCARD_BEHIND = "discard behind"
+    """The last piece: send it and end, then discard."""
+    END = "end"
+    """The last piece: send it and end; nothing is left to discard, or nothing may be read."""
+
+
+class Stage(enum.Enum):
+    """How far the answer has come."""
+
+    EXPECTED = "expected"
+    """The application has not begun to answer."""
+    HELD = "held"
+    """The start is known, and has not been sent."""
+    OPEN = "open"
+    """The start has been sent."""
+    FULL = "full"
+    """As much as Content-Length says is known, but not that this was the last piece; it is held."""
+    ENDING = "ending"
+    """The last piece is known; the body is being discarded."""
+    ENDED = "ended"
+    """The end has been sent."""
+    CUT = "cut"
+    """The answer was given up before its end."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moments:
+    """When one server may discard, for each kind of last piece.
+
+    Attributes:
+        whole: For an answer that is one piece.
+        pieces: For the last of several.
+        small_error: For an answer of 400 or above that is one piece and fits a socket's buffer.
+            ``None`` is *whole*.
+        big: For an answer that is one piece and fits no socket's buffer. ``None`` is *whole*.
+        uninvited: For a body that waits for an invitation. ``None`` is as for any other body, but
+            `Moment.NEVER` where it would be `Moment.FIRST` and the start has not been sent.
+        pieces_with_status: Statuses with which a whole answer counts as *pieces*.
+        holds_full: The server may end the answer by itself when Content-Length is reached. A piece
+            that reaches it is held until it is known whether it is the last.
+    """
+
+    whole: Moment
+    pieces: Moment
+    small_error: Moment | None = None
+    big: Moment | None = None
+    uninvited: Moment | None = None
+    pieces_with_status: frozenset[int] = frozenset()
+    holds_full: bool = False
+
+
+DISCARD_FIRST = Moments(
+    whole=Moment.FIRST, pieces=Moment.FIRST, uninvited=Moment.NEVER, holds_full=True
+)
+"""Clean on every server; for those of which nothing is known."""
+
+_LAST_PLANS = {
+    Moment.FIRST: Plan.DISCARD_FIRST,
+    Moment.BETWEEN: Plan.DISCARD_BETWEEN,
+    Moment.BEHIND: Plan.DISCARD_BEHIND,
+    Moment.NEVER: Plan.END,
+}
+
+_OVER = frozenset({Stage.ENDING, Stage.ENDED, Stage.CUT})
+
+
+class Order:
+    """The answer's side of one request whose body the application has not read.
+
+    A shell tells it of the answer (`start`, then `piece` for each piece) and does what the plan
+    says; it tells what it did with `released`, `passed`, `ended` and `cut`.
+
+    1. A start is held until the first piece tells which headers it needs, or until the shell will
+       wait no longer.
+    2. A small error of unknown length is held, too: with Content-Length an eager client, which ends
+       its upload short at the sight of the status, sees the end of the answer before we end it.
+    3. More than a socket's buffer holds is sent only while the body is taken off the connection, or
+       behind it: a strict client does not read while it writes.
+    4. The last piece goes out as the server's `Moments` say.
+
+    Attributes:
+        stage: How far the answer has come.
+        status: The answer's status code; ``None`` until it is known.
+        length: Its Content-Length; ``None`` when there is none.
+        passed_bytes: Bytes of its content that have been sent, or are being sent.
+        client_is_quiet: Whether the client has stopped sending, so that it reads.
+        is_patient: Whether the shell holds a piece for a while to see whether it is the last.
+    """
+
+    __slots__ = (
+        "_drain",
+        "_has_trailers",
+        "_moments",
+        "_sends_while_reading",
+        "client_is_quiet",
+        "is_patient",
+        "length",
+        "passed_bytes",
+        "stage",
+        "status",
+    )
+
+    def __init__(self, drain: Drain, moments: Moments, *, sends_while_reading: bool) -> None:
+        """Begin before the answer.
+
+        Args:
+            drain: The drain of the request's body.
+            moments: What the server allows.
+            sends_while_reading: Whether the shell can send a piece and read the body at once, as
+                under ASGI; under WSGI it can do one of the two.
+        """
+        self._drain = drain
+        self._moments = moments
+        self._sends_while_reading = sends_while_reading
+        self._has_trailers = False
+        self.stage = Stage.EXPECTED
+        self.status: int | None = None
+        self.length: int | None = None
+        self.passed_bytes = 0
+        self.client_is_quiet = False
+        self.is_patient = True
+
+    def start(self, status: int | None, length: int | None, *, has_trailers: bool = False) -> Plan:
+        """Take note of the answer's start.
+
+        Args:
+            status: The status code; ``None`` when the application gave something else.
+            length: The Content-Length; ``None`` when there is none.
+            has_trailers: Whether trailers follow the content, so that no piece is the end.
+
+        Returns:
+            `Plan.HOLD`, or `Plan.PASS` when nothing is left to do about the body.
+        """
+        self.status = self._drain.status = status
+        self.length = length
+        self._has_trailers = has_trailers
+        if self._drain.settled:
+            self.stage = Stage.OPEN
+            return Plan.PASS
+        self.stage = Stage.HELD
+        return Plan.HOLD
+
+    def piece(self, nbytes: int, *, more: bool | None) -> Plan:
+        """Say what to do with a piece of the answer.
+
+        Args:
+            nbytes: Its bytes, with those of what was held before it.
+            more: Whether another piece follows; ``None`` when the application has not said.
+        """
+        drain = self._drain
+        if more is False and not self._has_trailers:
+            return self.end(nbytes)
+        if drain.settled:
+            return Plan.PASS
+        total = self.passed_bytes + nbytes
+        if total == self.length and self._moments.holds_full:
+            if self._has_trailers or not self.is_patient:
+                return Plan.READ_AHEAD_FIRST
+            self.stage = Stage.FULL
+            return Plan.HOLD
+        if not self._sends_while_reading and self.length is not None and total >= self.length:
+            return self.end(nbytes)
+        if more is None and self._must_know_end(nbytes):
+            return Plan.HOLD
+        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
+            return Plan.HOLD
+        if self._must_read_first():
+            return Plan.READ_AHEAD_FIRST
+        if total > RESPONSE_BUFFER_BYTES and (self._sends_while_reading or drain.untouched):
+            return Plan.READ_AHEAD
+        return Plan.PASS
+
+    def end(self, nbytes: int) -> Plan:
+        """Say what to do with the last piece of the answer.
+
+        Args:
+            nbytes: Its bytes, with those of what was held before it.
+        """
+        moments = self._moments
+        total = self.passed_bytes + nbytes
+        fits = total <= RESPONSE_BUFFER_BYTES
+        if self.passed_bytes or self.status in moments.pieces_with_status:
+            moment = moments.pieces
+        elif nbytes and fits and moments.small_error is not None and self._is_error:
+            moment = moments.small_error
+        elif not fits and moments.big is not None:
+            moment = moments.big
+        else:
+            moment = moments.whole
+        if not (self._sends_while_reading or fits or self.client_is_quiet):
+            moment = Moment.FIRST
+        return self._end(moment)
+
+    def end_with_trailers(self) -> Plan:
+        """Say what to do with trailers, which are the end of an answer that has them."""
+        return self._end(self._moments.pieces if self.passed_bytes else self._moments.whole)
+
+    def end_with_file(self) -> Plan:
+        """Say what to do with a file that the server sends by itself: nothing is sent meanwhile."""
+        return self._end(Moment.FIRST if self._drain.invited else Moment.NEVER)
+
+    def _end(self, moment: Moment) -> Plan:
+        if self._drain.settled:
+            return Plan.END
+        self.stage = Stage.ENDING
+        if not self._drain.invited:
+            if self._moments.uninvited is not None:
+                moment = self._moments.uninvited
+            elif moment is Moment.FIRST and not self.passed_bytes:
+                moment = Moment.NEVER
+        return _LAST_PLANS[moment]
+
+    def stream(self, *, is_interruptible: bool) -> Plan:
+        """Say what to do before the first piece of an answer that will come in pieces.
+
+        Only a shell that cannot send while it reads needs to ask. Where no deadline can end a
+        read, nothing may be read between two pieces: a client that stops sending at an error
+        status (curl) would wait for the second piece, and the server for the client.
+
+        Args:
+            is_interruptible: Whether a read can be ended at a deadline.
+
+        Returns:
+            `Plan.READ_AHEAD_FIRST` or `Plan.PASS`.
+        """
+        if self._drain.settled or not self._drain.untouched or is_interruptible:
+            return Plan.PASS
+        if self.length is None or (self._is_error and self._moments.pieces is Moment.FIRST):
+            must = self._is_error
+        else:
+            must = self.length > RESPONSE_BUFFER_BYTES
+        return Plan.READ_AHEAD_FIRST if must else Plan.PASS
+
+    def is_too_much(self, nbytes: int) -> bool:
+        """Tell whether an error that is held has become more than is worth holding.
+
+        Args:
+            nbytes: Bytes that are held, with those of the next piece.
+        """
+        return self.stage is Stage.HELD and nbytes > RESPONSE_BUFFER_BYTES
+
+    def released(self) -> None:
+        """Take note that the start is being sent."""
+        if self.stage not in _OVER:
+            self.stage = Stage.OPEN
+
+    def passed(self, nbytes: int) -> None:
+        """Take note that so many bytes of the content are being sent."""
+        self.passed_bytes += nbytes
+        if self.stage is Stage.FULL:
+            self.stage = Stage.OPEN
+
+    def ended(self) -> None:
+        """Take note that the end of the answer is being sent."""
+        self.stage = Stage.ENDED
+
+    def cut(self) -> None:
+        """Take note that the answer will not be ended."""
+        self.stage = Stage.CUT
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the application has answered."""
+        return self.stage in _OVER
+
+    def length_to_add(self, nbytes: int, *, method: str, has_coding: bool) -> int | None:
+        """Return the Content-Length that a whole answer should have, and has not.
+
+        With it the client sees the end of the answer before anything else shows it.
+
+        Args:
+            nbytes: The answer's bytes.
+            method: The request's method.
+            has_coding: Whether the answer has a Transfer-Encoding (RFC 9112 section 6.2: then it
+                must not have a Content-Length).
+        """
+        if (
+            self.length is not None
+            or self.passed_bytes
+            or self.status is None
+            or self.status < 200
+            or self.status in _STATUSES_WITHOUT_CONTENT
+            or method == "HEAD"
+            or has_coding
+        ):
+            return None
+        self.length = nbytes
+        return nbytes
+
+    @property
+    def is_discarded_by_server(self) -> bool:
+        """Whether the server will discard the body before it sends the first bytes.
+
+        That is why its whole answers are to come first and its pieces are not: an application that
+        sends a piece may still read.
+        """
+        moments = self._moments
+        return (
+            moments.whole is Moment.FIRST
+            and moments.pieces is not Moment.FIRST
+            and not self.passed_bytes
+            and self.status not in moments.pieces_with_status
+        )
+
+    @property
+    def leaves_body(self) -> bool:
+        """Whether it is known that the body will not be read to its end.
+
+        Then the connection cannot be used again, and the answer should say so.
+        """
+        drain = self._drain
+        if drain.report is not None:
+            return drain.report.outcome.closes
+        if drain.finished or drain.policy is None:
+            return False
+        if not drain.invited:
+            return True
+        # An application that has begun to read, and has not answered, may read the rest itself.
+        return drain.doomed and (drain.untouched or self.is_over)
+
+    @property
+    def _is_error(self) -> bool:
+        """Whether clients end their upload short at the sight of the status."""
+        return self.status is not None and self.status >= 400
+
+    @property
+    def may_become_whole(self) -> bool:
+        """Whether an error without a length may turn out to be whole in a moment.
+
+        That is worth some milliseconds, but not where a whole one comes behind the body.
+        """
+        moment = self._moments.small_error or self._moments.whole
+        return (
+            self._sends_while_reading
+            and moment is not Moment.FIRST
+            and self.is_patient
+            and self.stage is Stage.HELD
+            and self.length is None
+            and self._is_error
+            and not self._has_trailers
+        )
+
+    def _must_read_first(self) -> bool:
+        """Whether the client must have sent its body before it sees the first of such an answer."""
+        return (
+            self._sends_while_reading
+            and self.stage is Stage.HELD
+            and self._moments.small_error is not None
+            and self._is_error
+            and self._drain.untouched
+        )
+
+    def _must_know_end(self, nbytes: int) -> bool:
+        """Whether it matters, before these bytes are sent, that they are the last."""
+        if nbytes == 0 or self.length is not None:
+            return False
+        if self.is_discarded_by_server:
+            return True
+        # An application that has begun to read may read between two pieces, and its client may
+        # wait for the first of them: only a single big piece is looked behind there.
+        crosses = self.passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
+        return crosses and (self._drain.untouched or not self.passed_bytes)

@@ -1,0 +1,315 @@
+"""One scenario, played bare and with drainkit on the same real server, and what was seen compared.
+
+Adding a scenario is adding a function and its right value. The function is told a server that runs,
+plays the client (and the neighbour), and returns what it saw::
+
+    @scenario("parity_plain", right={"status": 413}, within={"answer": 0.3})
+    def test_a_stranger_is_told_so(server: Running) -> Seen:
+        ...
+        return Seen({"status": peer.status}, {"answer": peer.whole_seconds})
+
+The decorator makes a test of it, once for each server, that plays it bare and then with drainkit:
+
+- A fact that ``right`` names has that value, with drainkit and bare; bare it may differ if
+  ``better`` names it, where the bare server loses answers. Every other fact is the same as bare.
+- A time is at most ``margin_seconds`` later than bare. It is within ``within`` too, unless the bare
+  server itself is not. A time that is None did not come; where it did not come bare, nothing is
+  too late, unless ``better`` says that the bare server may lose.
+- The server's log has no trace of an error that the bare server's has not.
+
+By default each scenario is played once on `USUAL` and on one of the other servers, in turn.
+``DRAINKIT_TEST_PARITY=5`` in the environment plays each five times on every server.
+"""
+
+import functools
+import inspect
+import itertools
+import json
+import math
+import os
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parity.peer import Peer
+from tests.servers.harness import ALL_SERVERS, Running, Server
+
+APPLICATIONS = Path(__file__).resolve().parent / "applications"
+
+# How often each scenario is played, on every server, when the environment says so.
+_TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
+
+MARGIN_SECONDS = 0.2
+# A machine that is busy with something else may be late by itself. Such a time is taken again, and
+# the best of all counts. What is later than this is no matter of chance.
+_STALL_SECONDS = 1.0
+_TRIES = 3
+
+# How much of a log a failure shows.
+_LOG_CHARACTERS = 1500
+
+# What a log must not tell with drainkit that it does not tell without.
+_FAULTS = (
+    "Traceback",
+    "was never retrieved",
+    "was never awaited",
+    "Task was destroyed",
+    "LateReadError",
+)
+
+
+def _row(name: str, of: str, *options: str, requires: tuple[str, ...] = ()) -> Server:
+    row = ALL_SERVERS[of]
+    return replace(
+        row,
+        name=name,
+        # Where uvloop is installed some servers would choose it: each says its loop here.
+        arguments=(*row.arguments, *options),
+        requires=(*row.requires, *requires),
+        folders=(APPLICATIONS,),
+    )
+
+
+_UVLOOP = ("--loop", "uvloop")
+_ASYNCIO = ("--loop", "asyncio")
+
+SERVERS: dict[str, Server] = {
+    server.name: server
+    for server in (
+        _row("uvicorn-httptools", "uvicorn-httptools", *_ASYNCIO),
+        _row("hypercorn-asyncio", "hypercorn-asyncio"),
+        _row("granian-asgi", "granian-asgi", *_ASYNCIO),
+        _row("uvicorn-h11", "uvicorn-h11", *_ASYNCIO),
+        _row("hypercorn-trio", "hypercorn-trio"),
+        _row("gunicorn-asgi", "gunicorn-asgi", "--asgi-loop", "asyncio"),
+        _row("uvicorn-httptools-uvloop", "uvicorn-httptools", *_UVLOOP, requires=("uvloop",)),
+        _row("uvicorn-h11-uvloop", "uvicorn-h11", *_UVLOOP, requires=("uvloop",)),
+    )
+}
+USUAL = ("uvicorn-httptools", "hypercorn-asyncio", "granian-asgi")
+HTTP2 = ("hypercorn-asyncio", "granian-asgi", "hypercorn-trio")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one run of a scenario saw.
+
+    Attributes:
+        facts: What the client, the application and the neighbour saw, by name.
+        seconds: When they saw it, by name; None for what did not come.
+    """
+
+    facts: Mapping[str, Any]
+    seconds: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Right:
+    """What is right with drainkit.
+
+    Attributes:
+        facts: The right values. A fact that is not here is right when it is as bare.
+        better: The facts in which the bare server may be worse.
+        within: The longest that each time may be, in seconds, where the bare server keeps it.
+        margin_seconds: How much later than bare a time may be.
+    """
+
+    facts: Mapping[str, Any]
+    better: Collection[str] = ()
+    within: Mapping[str, float] = field(default_factory=dict)
+    margin_seconds: float = MARGIN_SECONDS
+
+    def wrong_facts(self, bare: Mapping[str, Any], drained: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a sentence for each fact that is wrong."""
+        for name in sorted({*bare, *drained}):
+            right = self.facts.get(name, bare.get(name))
+            if name not in self.better and bare.get(name) != right:
+                yield f"{name} bare: {bare.get(name)!r} instead of {right!r}"
+            if drained.get(name) != right and not (name in self.better and name not in self.facts):
+                yield f"{name} with drainkit: {drained.get(name)!r} instead of {right!r}"
+
+    def late(self, bare: Mapping[str, float], drained: Mapping[str, float]) -> dict[str, float]:
+        """Return how much too late each time is, in seconds, where one is."""
+        found = {}
+        for name, seconds in drained.items():
+            without = bare.get(name, math.inf)
+            latest = without + self.margin_seconds
+            within = self.within.get(name, math.inf)
+            if without <= within or (self.better and without == math.inf > seconds):
+                latest = min(latest, within)
+            if seconds > latest:
+                found[name] = seconds - latest
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Case:
+    app: str
+    play: Callable[..., Seen]
+    right: Right
+    policy: dict[str, Any] | None
+    env: dict[str, str]
+
+
+class Stage:
+    """Starts the servers that scenarios are played on, and keeps the latest few."""
+
+    def __init__(self, start: Callable[..., Running]) -> None:
+        self._start = start
+
+    def compare(self, server: str, case: _Case, parameters: dict[str, Any]) -> list[str]:
+        """Play a scenario bare and with drainkit; return what is wrong, a sentence each."""
+        actors = [
+            self._start(SERVERS[server], case.app, wrap=wrap, policy=case.policy, env=case.env)
+            for wrap in (False, True)
+        ]
+        best: tuple[dict[str, float], dict[str, float]] = ({}, {})
+        wrong: list[str] = []
+        late: dict[str, float] = {}
+        for _ in range(_TRIES):
+            logs = [_log_size(actor) for actor in actors]
+            seen = [case.play(actor, **parameters) for actor in actors]
+            wrong += case.right.wrong_facts(seen[0].facts, seen[1].facts)
+            wrong += _new_faults(
+                *(_log_since(actor, size) for actor, size in zip(actors, logs, strict=True))
+            )
+            for times, one in zip(best, seen, strict=True):
+                for name, value in one.seconds.items():
+                    seconds = math.inf if value is None else value
+                    times[name] = min(seconds, times.get(name, math.inf))
+            late = case.right.late(*best)
+            if wrong or not late or max(late.values()) > _STALL_SECONDS:
+                break
+        wrong += [
+            f"{name}: {best[1][name]:.2f} s with drainkit, {best[0].get(name, math.inf):.2f} s bare"
+            for name in late
+        ]
+        if wrong:
+            reports = actors[1].reports()[-3:]
+            wrong += [
+                f"seen {which}: {one}" for which, one in zip(("bare", "drained"), seen, strict=True)
+            ]
+            wrong += [f"report: {json.dumps(report)}" for report in reports]
+            wrong.append(f"log with drainkit: {_log_since(actors[1], logs[1])[-_LOG_CHARACTERS:]}")
+        return wrong
+
+
+def _log_size(actor: Running) -> int:
+    return actor.log_path.stat().st_size
+
+
+def _log_since(actor: Running, size: int) -> str:
+    return actor.log_path.read_bytes()[size:].decode("utf-8", "replace")
+
+
+def _new_faults(bare: str, drained: str) -> list[str]:
+    return [
+        f"the log says {fault!r} with drainkit"
+        for fault in _FAULTS
+        if fault in drained and fault not in bare
+    ]
+
+
+_turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
+
+
+def _servers_for(module: str, able: Collection[str], unable: Mapping[str, str]) -> list[Any]:
+    able = [name for name in SERVERS if name in able]
+    others = [name for name in able if name not in USUAL]
+    chosen = able
+    if not _TIMES and others:
+        other = others[next(_turns[module]) % len(others)]
+        chosen = [name for name in able if name in USUAL or name == other]
+    return [
+        pytest.param(name, marks=pytest.mark.skip(unable[name]) if name in unable else ())
+        for name in chosen
+    ]
+
+
+def scenario(
+    app: str,
+    *,
+    right: Mapping[str, Any],
+    better: Collection[str] = (),
+    within: Mapping[str, float] | None = None,
+    margin_seconds: float = MARGIN_SECONDS,
+    policy: dict[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    servers: Collection[str] = tuple(SERVERS),
+    unable: Mapping[str, str] | None = None,
+    requires: tuple[str, ...] = (),
+) -> Callable[[Callable[..., Seen]], Callable[..., None]]:
+    """Make a test of a function that plays a scenario.
+
+    Args:
+        app: The module in ``applications`` that is served.
+        right: The facts that are right.
+        better: The facts in which the bare server may be worse.
+        within: The longest that each time may be, where the bare server keeps it.
+        margin_seconds: How much later than bare a time may be.
+        policy: The fields of drainkit's policy that are not at their defaults.
+        env: More environment variables, for the module.
+        servers: The servers that it is for.
+        unable: The servers among those that cannot play it, and why.
+        requires: The modules that it needs besides those of its server.
+    """
+    judged = Right(facts=right, better=better, within=within or {}, margin_seconds=margin_seconds)
+
+    def decorate(play: Callable[..., Seen]) -> Callable[..., None]:
+        case = _Case(app=app, play=play, right=judged, policy=policy, env=dict(env or {}))
+
+        def test(stage: Stage, server: str, **parameters: Any) -> None:
+            for module in requires:
+                pytest.importorskip(module)
+            for _ in range(max(_TIMES, 1)):
+                wrong = stage.compare(server, case, parameters)
+
+                assert [] == wrong, "\n".join(wrong)
+
+        functools.update_wrapper(test, play)
+        # pytest gives what the signature names: the scenario's own parameters, and the stage.
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(play).parameters.values()
+        ]
+        stage = inspect.Parameter("stage", inspect.Parameter.KEYWORD_ONLY)
+        test.__signature__ = inspect.Signature([stage, *own])  # type: ignore[attr-defined]
+        del test.__wrapped__  # type: ignore[attr-defined]
+        names = _servers_for(play.__module__, servers, unable or {})
+        return pytest.mark.parametrize("server", names)(test)
+
+    return decorate
+
+
+# --- what scenarios share ------------------------------------------------------------------------
+
+
+def new_run() -> str:
+    """Return a name for one run of a scenario; the application keeps its notes under it."""
+    return secrets.token_hex(6)
+
+
+def notes(server: Running, run: str, timeout_seconds: float = 5.0) -> dict[str, Any]:
+    """Return what the application wrote down in a run."""
+    with Peer(server.address) as peer:
+        peer.request(f"/notes?run={run}", "GET", headers=["Connection: close"])
+        if not peer.wait_for_end(timeout_seconds):
+            return {}
+        seen: dict[str, Any] = json.loads(peer.body)
+        return seen
+
+
+def notes_once(
+    server: Running, run: str, ready: Callable[[dict[str, Any]], bool], timeout_seconds: float
+) -> dict[str, Any]:
+    """Return what the application wrote down, once it is enough or the time is up."""
+    deadline = time.monotonic() + timeout_seconds
+    while not ready(seen := notes(server, run)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return seen
