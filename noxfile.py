@@ -95,7 +95,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests of engine and adapters, with every framework installed."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
     # Development mode nearly doubles the time, and finds the same on each of them.
-    env = FASTER if session.python != PYTHONS[-1] else {}
+    env = FASTER if session.python != (HERE or PYTHONS)[-1] else {}
     run_pytest(session, "tests/core", "tests/adapters", *PARALLEL, **env)
 
 
@@ -143,6 +143,16 @@ def servers(session: nox.Session) -> None:
     # A file at a time, so that each server is started once; most of the time is waiting.
     paths = ["tests/servers", "tests/clients", "tests/matrix"]
     run_pytest(session, *paths, "-n", "4", "--dist", "loadfile")
+
+
+@nox.session(python=PYTHONS[-2:], default=False)
+def few_servers(session: nox.Session) -> None:
+    """Run a few real servers, one of each kind, on the newest Pythons."""
+    # The newest autobahn, which daphne needs, has no wheel for 3.15 and cannot be built everywhere.
+    session.install("--prefer-binary", "-e", f".{WORLDS}", *group("test", "servers"))
+    servers = "wsgiref or gunicorn-gthread or cheroot or uvicorn-httptools or hypercorn-asyncio"
+    chosen = f"({servers}) and (reads_nothing or bigger_than or 500)"
+    run_pytest(session, "tests/servers/test_delivery.py", "-k", chosen, "-n", "2", **FASTER)
 
 
 @nox.session(default=False)
