@@ -25,6 +25,7 @@ And this is the engine:
     Kept                           what an application that reads late will still have
 """
 
+from ._answer import RESPONSE_BUFFER_BYTES, Stage
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
@@ -33,7 +34,7 @@ from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
-from ._order import DISCARD_FIRST, RESPONSE_BUFFER_BYTES, Moment, Moments, Order, Plan, Stage
+from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
 

@@ -79,7 +79,8 @@ class Drain:
         bytes_discarded: Body bytes that were thrown away.
         finished: Whether the body has been read to its end.
         invited: Whether the client sends its body without more ado. Not, as long as it waits for
-            ``100 Continue``; the adapter sets it when somebody has asked for the body.
+            ``100 Continue``; the adapter sets it when somebody has asked for the body, and of a
+            body of which something has come it is true.
         under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
         protocol: For the report, as the three below; may be set until the drain ends.
@@ -95,6 +96,7 @@ class Drain:
         "_capacity",
         "_doomed",
         "_elapsed",
+        "_invited",
         "_largest_read_bytes",
         "_last_progress",
         "_last_read",
@@ -106,7 +108,6 @@ class Drain:
         "bytes_read",
         "finished",
         "framing",
-        "invited",
         "method",
         "path",
         "policy",
@@ -148,7 +149,7 @@ class Drain:
         self.bytes_read = 0
         self.bytes_discarded = 0
         self.finished = framing.kind is _NO_BODY
-        self.invited = not framing.expects_continue
+        self._invited = not framing.expects_continue
         self.under_way = False
         self.status: int | None = None
         self.report: DrainReport | None = None
@@ -160,8 +161,16 @@ class Drain:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        """Whether nothing is left to do, because the body has been read or its drain has ended."""
         return self.finished or self.report is not None
+
+    @property
+    def invited(self) -> bool:
+        return self._invited or self.bytes_read > 0
+
+    @invited.setter
+    def invited(self, invited: bool) -> None:
+        self._invited = invited
 
     @property
     def untouched(self) -> bool:
@@ -253,20 +262,7 @@ class Drain:
             return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
         if not (may_invite or self.invited):
             return self._end(Outcome.EXPECT_PENDING, now)
-        if not self._capacity.acquire(policy.max_concurrent):
-            return self._end(Outcome.AT_CAPACITY, now)
-        self._bounds = policy
-        self._placed = True
-        self.under_way = True
-        self._doomed = self.doomed
-        self._last_progress = self._last_read = now
-        self._since = now if since is None else since
-        self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(
-            largest_read_bytes,
-            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
-        )
-        return self._next(now)
+        return self._start(policy, now, since, largest_read_bytes)
 
     def received(self, nbytes: int, more: bool, now: float) -> Step:
         """Take note that *nbytes* of the body were read and thrown away.
@@ -343,6 +339,25 @@ class Drain:
     def _expect_draining(self, call: str) -> None:
         if not self.under_way:
             raise RuntimeError(f"{call}() when {self._state}")
+
+    def _start(
+        self, policy: DrainPolicy, now: float, since: float | None, largest_read_bytes: int
+    ) -> Step:
+        """Return the first read, if there is a place for this drain."""
+        if not self._capacity.acquire(policy.max_concurrent):
+            return self._end(Outcome.AT_CAPACITY, now)
+        self._bounds = policy
+        self._placed = True
+        self.under_way = True
+        self._doomed = self.doomed
+        self._last_progress = self._last_read = now
+        self._since = now if since is None else since
+        self._largest_read_bytes = largest_read_bytes
+        self._read_bytes = min(
+            largest_read_bytes,
+            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
+        )
+        return self._next(now)
 
     def _next(self, now: float) -> Step:
         """Return the next read, or end the drain if a bound has been reached."""

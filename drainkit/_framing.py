@@ -80,25 +80,11 @@ def framing(
     Returns:
         The framing. It never raises for a value that a client chose.
     """
-    # RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request MUST be ignored.
-    expects_continue = (
-        expect is not None
-        and expect.strip().lower() == "100-continue"
-        and http_version not in _OLD_VERSIONS
-    )
+    expects_continue = expect is not None and _expects_continue(http_version, expect)
 
     # RFC 9112 section 6.3, step 3: Transfer-Encoding overrides Content-Length.
     if transfer_encoding:
-        if http_version in _OLD_VERSIONS:
-            # RFC 9112 section 6.1: such a message's framing is faulty.
-            return _unknown("Transfer-Encoding in an HTTP/1.0 request", expects_continue)
-        if not _CHUNKED.fullmatch(transfer_encoding.strip(" \t")):
-            # Step 4: a request whose final coding is not chunked has no reliable length.
-            return _unknown(
-                f"Transfer-Encoding {transfer_encoding[:80]!r} does not end in chunked",
-                expects_continue,
-            )
-        return Framing(BodyKind.CHUNKED, None, expects_continue)
+        return _coded(http_version, transfer_encoding, expects_continue)
 
     if content_length:
         digits = content_length.strip(" \t")
@@ -119,6 +105,24 @@ def framing(
 
     # Step 7: a request with neither has no body.
     return NO_BODY
+
+
+def _expects_continue(http_version: str, expect: str) -> bool:
+    # RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request MUST be ignored.
+    return expect.strip().lower() == "100-continue" and http_version not in _OLD_VERSIONS
+
+
+def _coded(http_version: str, transfer_encoding: str, expects_continue: bool) -> Framing:
+    if http_version in _OLD_VERSIONS:
+        # RFC 9112 section 6.1: such a message's framing is faulty.
+        return _unknown("Transfer-Encoding in an HTTP/1.0 request", expects_continue)
+    if not _CHUNKED.fullmatch(transfer_encoding.strip(" \t")):
+        # Section 6.3, step 4: a request whose final coding is not chunked has no reliable length.
+        return _unknown(
+            f"Transfer-Encoding {transfer_encoding[:80]!r} does not end in chunked",
+            expects_continue,
+        )
+    return Framing(BodyKind.CHUNKED, None, expects_continue)
 
 
 def _unknown(problem: str, expects_continue: bool) -> Framing:

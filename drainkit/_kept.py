@@ -96,7 +96,8 @@ class Kept:
                 f"DrainPolicy.late_read_bytes"
             )
         return LateReadError(
-            f"the rest of this request's body did not come while drainkit read it, because the "
-            f"response had begun: {len(self)} bytes are left to be read; read the body before "
-            f"responding, or raise DrainPolicy.idle_seconds and max_seconds"
+            f"a read of this request's body failed or ended at a deadline, while drainkit read "
+            f"ahead because the response had begun; {len(self)} bytes before that can still be "
+            f"read; read the body before responding, or raise DrainPolicy.idle_seconds and "
+            f"max_seconds"
         )

@@ -7,7 +7,7 @@ server (`Moments`). `Order` is told of the answer piece by piece and says what t
 
 Rule 1: sans-IO. It is told sizes, and never has a byte of the answer.
 Rule 2: what depends on the server stands in a `Moments`, and in no condition here.
-Rule 3: a stage is held, never worked out from other state.
+Rule 3: how far the answer has come is held (`_answer.Stage`), never worked out from other state.
 """
 
 from __future__ import annotations
@@ -15,14 +15,8 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from ._answer import RESPONSE_BUFFER_BYTES, Answer, Stage
 from ._drain import Drain
-
-# What fits the smallest default buffers between two sockets (Linux tcp_wmem and tcp_rmem grow
-# from 16 KiB and 128 KiB), so that sending it never blocks.
-RESPONSE_BUFFER_BYTES = 65_536
-
-# RFC 9110 section 6.4.1: responses with these statuses have no content.
-_STATUSES_WITHOUT_CONTENT = frozenset({204, 304})
 
 
 class Moment(enum.Enum):
@@ -59,25 +53,6 @@ class Plan(enum.Enum):
     """The last piece: send it and end; nothing is left to discard, or nothing may be read."""
 
 
-class Stage(enum.Enum):
-    """How far the answer has come."""
-
-    EXPECTED = "expected"
-    """The application has not begun to answer."""
-    HELD = "held"
-    """The start is known, and has not been sent."""
-    OPEN = "open"
-    """The start has been sent."""
-    FULL = "full"
-    """As much as Content-Length says is known, but not that this was the last piece; it is held."""
-    ENDING = "ending"
-    """The last piece is known; the body is being discarded."""
-    ENDED = "ended"
-    """The end has been sent."""
-    CUT = "cut"
-    """The answer was given up before its end."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Moments:
     """When one server may discard, for each kind of last piece.
@@ -93,6 +68,9 @@ class Moments:
         pieces_with_status: Statuses with which a whole answer counts as *pieces*.
         holds_full: The server may end the answer by itself when Content-Length is reached. A piece
             that reaches it is held until it is known whether it is the last.
+        is_discarded_by_server: The server itself reads away what is left of the body, without a
+            bound, before it sends the first bytes, unless it is told to close; not with a status
+            of *pieces_with_status*. An application that sends a piece may still want to read.
     """
 
     whole: Moment
@@ -102,6 +80,7 @@ class Moments:
     uninvited: Moment | None = None
     pieces_with_status: frozenset[int] = frozenset()
     holds_full: bool = False
+    is_discarded_by_server: bool = False
 
 
 DISCARD_FIRST = Moments(
@@ -116,11 +95,9 @@ _LAST_PLANS = {
     Moment.NEVER: Plan.END,
 }
 
-_OVER = frozenset({Stage.ENDING, Stage.ENDED, Stage.CUT})
 
-
-class Order:
-    """The answer's side of one request whose body the application has not read.
+class Order(Answer):
+    """What goes out when, of the answer to a request whose body the application has not read.
 
     A shell tells it of the answer (`start`, then `piece` for each piece) and does what the plan
     says; it tells what it did with `released`, `passed`, `ended` and `cut`.
@@ -135,25 +112,14 @@ class Order:
 
     Attributes:
         stage: How far the answer has come.
-        status: The answer's status code; ``None`` until it is known.
+        status: Its status code; ``None`` until it is known.
         length: Its Content-Length; ``None`` when there is none.
         passed_bytes: Bytes of its content that have been sent, or are being sent.
         client_is_quiet: Whether the client has stopped sending, so that it reads.
         is_patient: Whether the shell holds a piece for a while to see whether it is the last.
     """
 
-    __slots__ = (
-        "_drain",
-        "_has_trailers",
-        "_moments",
-        "_sends_while_reading",
-        "client_is_quiet",
-        "is_patient",
-        "length",
-        "passed_bytes",
-        "stage",
-        "status",
-    )
+    __slots__ = ("_moments", "_sends_while_reading", "client_is_quiet", "is_patient")
 
     def __init__(self, drain: Drain, moments: Moments, *, sends_while_reading: bool) -> None:
         """Begin before the answer.
@@ -164,14 +130,9 @@ class Order:
             sends_while_reading: Whether the shell can send a piece and read the body at once, as
                 under ASGI; under WSGI it can do one of the two.
         """
-        self._drain = drain
+        super().__init__(drain)
         self._moments = moments
         self._sends_while_reading = sends_while_reading
-        self._has_trailers = False
-        self.stage = Stage.EXPECTED
-        self.status: int | None = None
-        self.length: int | None = None
-        self.passed_bytes = 0
         self.client_is_quiet = False
         self.is_patient = True
 
@@ -184,12 +145,14 @@ class Order:
             has_trailers: Whether trailers follow the content, so that no piece is the end.
 
         Returns:
-            `Plan.HOLD`, or `Plan.PASS` when nothing is left to do about the body.
+            `Plan.HOLD`, or `Plan.PASS` when nothing is left to do about the body. A start with a
+            length passes, too, where nothing is sent while the body is read: no piece can tell
+            more of what such an answer needs.
         """
         self.status = self._drain.status = status
         self.length = length
         self._has_trailers = has_trailers
-        if self._drain.settled:
+        if self._drain.settled or (length is not None and not self._sends_while_reading):
             self.stage = Stage.OPEN
             return Plan.PASS
         self.stage = Stage.HELD
@@ -202,28 +165,20 @@ class Order:
             nbytes: Its bytes, with those of what was held before it.
             more: Whether another piece follows; ``None`` when the application has not said.
         """
-        drain = self._drain
         if more is False and not self._has_trailers:
             return self.end(nbytes)
-        if drain.settled:
+        if self._drain.settled:
             return Plan.PASS
         total = self.passed_bytes + nbytes
-        if total == self.length and self._moments.holds_full:
-            if self._has_trailers or not self.is_patient:
-                return Plan.READ_AHEAD_FIRST
-            self.stage = Stage.FULL
-            return Plan.HOLD
-        if not self._sends_while_reading and self.length is not None and total >= self.length:
+        if self._is_complete_at(total):
             return self.end(nbytes)
-        if more is None and self._must_know_end(nbytes):
-            return Plan.HOLD
-        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
+        if total == self.length and self._moments.holds_full:
+            return self._full()
+        if self._is_worth_holding(nbytes, more):
             return Plan.HOLD
         if self._must_read_first():
             return Plan.READ_AHEAD_FIRST
-        if total > RESPONSE_BUFFER_BYTES and (self._sends_while_reading or drain.untouched):
-            return Plan.READ_AHEAD
-        return Plan.PASS
+        return self._passing(total)
 
     def end(self, nbytes: int) -> Plan:
         """Say what to do with the last piece of the answer.
@@ -231,20 +186,29 @@ class Order:
         Args:
             nbytes: Its bytes, with those of what was held before it.
         """
+        return self._end(self._moment(nbytes))
+
+    @property
+    def moment_at_end(self) -> Moment:
+        """When the body is discarded, seen from the end of an answer whose bytes are all sent.
+
+        Also of a body that is settled: a server that reads on before it ends the answer does so
+        behind a drain that has ended at a bound, too.
+        """
+        return self._moment(0)
+
+    def _moment(self, nbytes: int) -> Moment:
+        """Return when a body that comes by itself is discarded, for a last piece of this size."""
         moments = self._moments
-        total = self.passed_bytes + nbytes
-        fits = total <= RESPONSE_BUFFER_BYTES
+        if self._would_block(nbytes):
+            return Moment.FIRST
         if self.passed_bytes or self.status in moments.pieces_with_status:
-            moment = moments.pieces
-        elif nbytes and fits and moments.small_error is not None and self._is_error:
-            moment = moments.small_error
-        elif not fits and moments.big is not None:
-            moment = moments.big
-        else:
-            moment = moments.whole
-        if not (self._sends_while_reading or fits or self.client_is_quiet):
-            moment = Moment.FIRST
-        return self._end(moment)
+            return moments.pieces
+        if nbytes > RESPONSE_BUFFER_BYTES:
+            return moments.big or moments.whole
+        if nbytes and self._is_error:
+            return moments.small_error or moments.whole
+        return moments.whole
 
     def end_with_trailers(self) -> Plan:
         """Say what to do with trailers, which are the end of an answer that has them."""
@@ -294,89 +258,16 @@ class Order:
         """
         return self.stage is Stage.HELD and nbytes > RESPONSE_BUFFER_BYTES
 
-    def released(self) -> None:
-        """Take note that the start is being sent."""
-        if self.stage not in _OVER:
-            self.stage = Stage.OPEN
-
-    def passed(self, nbytes: int) -> None:
-        """Take note that so many bytes of the content are being sent."""
-        self.passed_bytes += nbytes
-        if self.stage is Stage.FULL:
-            self.stage = Stage.OPEN
-
-    def ended(self) -> None:
-        """Take note that the end of the answer is being sent."""
-        self.stage = Stage.ENDED
-
-    def cut(self) -> None:
-        """Take note that the answer will not be ended."""
-        self.stage = Stage.CUT
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the application has answered."""
-        return self.stage in _OVER
-
-    def length_to_add(self, nbytes: int, *, method: str, has_coding: bool) -> int | None:
-        """Return the Content-Length that a whole answer should have, and has not.
-
-        With it the client sees the end of the answer before anything else shows it.
-
-        Args:
-            nbytes: The answer's bytes.
-            method: The request's method.
-            has_coding: Whether the answer has a Transfer-Encoding (RFC 9112 section 6.2: then it
-                must not have a Content-Length).
-        """
-        if (
-            self.length is not None
-            or self.passed_bytes
-            or self.status is None
-            or self.status < 200
-            or self.status in _STATUSES_WITHOUT_CONTENT
-            or method == "HEAD"
-            or has_coding
-        ):
-            return None
-        self.length = nbytes
-        return nbytes
-
     @property
     def is_discarded_by_server(self) -> bool:
-        """Whether the server will discard the body before it sends the first bytes.
-
-        That is why its whole answers are to come first and its pieces are not: an application that
-        sends a piece may still read.
-        """
+        """Whether the server will discard the body before it sends the next bytes."""
         moments = self._moments
         return (
-            moments.whole is Moment.FIRST
-            and moments.pieces is not Moment.FIRST
+            moments.is_discarded_by_server
             and not self.passed_bytes
+            and not self._drain.settled
             and self.status not in moments.pieces_with_status
         )
-
-    @property
-    def leaves_body(self) -> bool:
-        """Whether it is known that the body will not be read to its end.
-
-        Then the connection cannot be used again, and the answer should say so.
-        """
-        drain = self._drain
-        if drain.report is not None:
-            return drain.report.outcome.closes
-        if drain.finished or drain.policy is None:
-            return False
-        if not drain.invited:
-            return True
-        # An application that has begun to read, and has not answered, may read the rest itself.
-        return drain.doomed and (drain.untouched or self.is_over)
-
-    @property
-    def _is_error(self) -> bool:
-        """Whether clients end their upload short at the sight of the status."""
-        return self.status is not None and self.status >= 400
 
     @property
     def may_become_whole(self) -> bool:
@@ -395,6 +286,22 @@ class Order:
             and not self._has_trailers
         )
 
+    def _is_complete_at(self, total: int) -> bool:
+        """Whether nothing follows so many bytes, for a shell that need not wait for the end."""
+        return not self._sends_while_reading and self.length is not None and total >= self.length
+
+    def _full(self) -> Plan:
+        """Say what to do with a piece behind which the server may end the answer by itself."""
+        if self._has_trailers or not self.is_patient:
+            return Plan.READ_AHEAD_FIRST
+        self.stage = Stage.FULL
+        return Plan.HOLD
+
+    def _is_worth_holding(self, nbytes: int, more: bool | None) -> bool:
+        if more is None and self._must_know_end(nbytes):
+            return True
+        return self.may_become_whole and self.passed_bytes + nbytes <= RESPONSE_BUFFER_BYTES
+
     def _must_read_first(self) -> bool:
         """Whether the client must have sent its body before it sees the first of such an answer."""
         return (
@@ -403,6 +310,23 @@ class Order:
             and self._moments.small_error is not None
             and self._is_error
             and self._drain.untouched
+        )
+
+    def _passing(self, total: int) -> Plan:
+        """Say what to do with a piece that is to be sent now and is not the last."""
+        fits = total <= RESPONSE_BUFFER_BYTES
+        # A blocking read could wait for a client that waits for the answer, if the application
+        # has begun to read.
+        if fits or not (self._sends_while_reading or self._drain.untouched):
+            return Plan.PASS
+        return Plan.READ_AHEAD
+
+    def _would_block(self, nbytes: int) -> bool:
+        """Whether sending a last piece would wait for a client that is sending, too."""
+        return (
+            nbytes > 0
+            and self.passed_bytes + nbytes > RESPONSE_BUFFER_BYTES
+            and not (self._sends_while_reading or self.client_is_quiet)
         )
 
     def _must_know_end(self, nbytes: int) -> bool:

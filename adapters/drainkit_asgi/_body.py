@@ -36,9 +36,8 @@ class Body(Inbox):
     drain: Drain
 
     __slots__ = (
-        "_clock",
         "_connection",
-        "_is_stepped",
+        "_loop",
         "_on_report",
         "_send",
         "_server",
@@ -63,12 +62,20 @@ class Body(Inbox):
             loop: asyncio's event loop; ``None`` under trio.
         """
         super().__init__(receive)
-        self._clock = anyio.current_time if loop is None else loop.time
-        self._is_stepped = server.is_stepped and loop is not None
+        self._loop = loop
         self._send = send
         self._server = server
         self._on_report = on_report
         self._connection: Connection | None = None
+
+    @property
+    def _clock(self) -> Callable[[], float]:
+        """The event loop's clock; `anyio.current_time` finds out with each call what is running."""
+        return anyio.current_time if self._loop is None else self._loop.time
+
+    @property
+    def _is_stepped(self) -> bool:
+        return self._server.is_stepped and self._loop is not None
 
     def _begin(self, *, may_invite: bool = True) -> Step:
         keep_heap()

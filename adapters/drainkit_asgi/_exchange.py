@@ -13,7 +13,7 @@ from drainkit import DISCARD_FIRST, DrainPolicy, OnReport, Order
 
 from ._inbox import Loop, running_loop
 from ._jobs import AsyncioJobs, Jobs, TrioJobs
-from ._messages import body_fields
+from ._messages import BodyFields
 from ._proxies import moments_behind
 from ._response import Response
 from ._types import ASGIApplication, Message, Receive, Scope, Send
@@ -44,24 +44,23 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
+        fields: BodyFields,
         policy: DrainPolicy,
         on_report: OnReport | None,
     ) -> Exchange | None:
-        """Begin an exchange if the request has a body that could be left on the connection.
+        """Begin an exchange if the request's body could be left on the connection.
 
         Args:
             scope: The scope of an HTTP request.
             receive: The server's.
             send: The server's.
+            fields: What the request says of its body.
             policy: The bounds of the drain.
             on_report: Told of the drain; ``None`` when nobody is.
 
         Returns:
-            The exchange; ``None`` when there is no such body.
+            The exchange; ``None`` when the server has read the body, or cannot say where it ends.
         """
-        fields = body_fields(scope)
-        if fields is None:
-            return None
         server = server_of(receive, send)
         if server.buffers_body:
             return None

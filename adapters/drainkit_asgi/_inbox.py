@@ -81,23 +81,28 @@ class Inbox:
         self._pending = _Stepped(coroutine, waits_for)
         return None
 
-    async def _next_or_leave(self, *, at_once: bool = False) -> Message | None:
-        """Wait as `_next` does, where the wait may be cancelled although messages may yet come.
+    async def _next_or_leave(self) -> Message:
+        """Wait as `_next` does, where the wait may be cancelled although messages may yet come."""
+        if running_loop() is None:
+            return await self._receive()  # trio: a cancelled receive() has not taken anything
+        return await self._take(self._leave_pending())
 
-        Args:
-            at_once: Do not wait; return ``None`` when nothing has come.
+    async def _look(self) -> Message | None:
+        """Return the next message if it has come, without waiting; otherwise wait for it later."""
+        if running_loop() is None:
+            return None  # trio: a receive() always waits, for a turn of the event loop at least
+        pending = self._leave_pending()
+        return await self._take(pending) if pending.done() else None
+
+    def _leave_pending(self) -> asyncio.Future[Message]:
+        """Return a ``receive()`` that is not cancelled with who waits for it.
+
+        asyncio: one that is cancelled when its message has just come may lose it (granian's does).
         """
         pending = self._pending
         if pending is None or isinstance(pending, _Stepped):
-            if running_loop() is None:
-                # trio: a cancelled receive() has not taken anything.
-                return None if at_once else await self._receive()
-            # asyncio: a receive() that is cancelled when its message has just come loses it
-            # (granian's does), so it is not cancelled but waited for again.
             self._pending = pending = asyncio.ensure_future(_awaited(self._next()))
-        if at_once and not pending.done():
-            return None
-        return await self._take(pending)
+        return pending
 
     async def _take(self, pending: asyncio.Future[Message]) -> Message:
         if not pending.done():

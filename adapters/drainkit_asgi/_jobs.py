@@ -48,9 +48,11 @@ class Jobs(Protocol):
 
     def start(self, function: Function) -> Job:
         """Start a task. It must raise no Exception that is expected."""
+        ...
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> Handle:
         """Call a function after so many seconds; ``0`` is behind one turn of the event loop."""
+        ...
 
 
 class AsyncioJobs:
@@ -71,37 +73,48 @@ class AsyncioJobs:
 
 
 class _AsyncioJob:
-    __slots__ = ("_scope", "_task")
+    __slots__ = ("_is_stopped", "_task")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Function) -> None:
-        self._scope = scope = anyio.CancelScope()
+        self._is_stopped = False
+        self._task: asyncio.Task[None] | None = loop.create_task(self._run(function))
 
-        # Not a method: the task must not keep the job, which keeps the task.
-        async def run() -> None:
-            with scope:
-                await function()
-
-        self._task = loop.create_task(run())
+    async def _run(self, function: Function) -> None:
+        try:
+            await function()
+        except asyncio.CancelledError:
+            if not self._is_stopped:
+                raise
 
     def stop(self) -> None:
-        self._scope.cancel()
+        if self._task is not None:
+            self._is_stopped = True
+            self._task.cancel()
 
     async def wait(self) -> None:
-        if not self._task.done():
-            await asyncio.wait([self._task])
-        if not self._task.cancelled():
-            self._task.result()
+        task = self._task
+        if task is None:
+            return
+        if not task.done():
+            await asyncio.wait([task])
+        self._task = None  # or the two would hold each other, where it was cancelled
+        if not task.cancelled():
+            task.result()
 
     async def end(self) -> None:
-        self._scope.cancel()
+        task = self._task
+        if task is None:
+            return
+        self.stop()
         cancelled: asyncio.CancelledError | None = None
-        while not self._task.done():
+        while not task.done():
             try:
-                await asyncio.wait([self._task])
+                await asyncio.wait([task])
             except asyncio.CancelledError as exc:
                 cancelled = exc
-        if not self._task.cancelled():
-            self._task.exception()  # nobody waits for it, and asyncio would log it
+        self._task = None
+        if not task.cancelled():
+            task.exception()  # nobody waits for it, and asyncio would log it
         try:
             if cancelled is not None:
                 raise cancelled

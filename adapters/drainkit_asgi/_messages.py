@@ -22,6 +22,7 @@ LAST_MESSAGES = {
 }
 FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
+_PAIRS = (tuple, list)
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -57,13 +58,14 @@ class BodyFields(NamedTuple):
 
 def body_fields(scope: Scope) -> BodyFields | None:
     """Return what a request says of its body; ``None`` when it says that it has none."""
+    # In one piece although it is long: every request is asked, and a call costs as much as a test.
     length: bytes | None = None
     encoding: bytes | None = None
     expect: bytes | None = None
     headers = scope.get("headers", ())
-    if not isinstance(headers, (list, tuple)):
-        # Any iterable, by the specification; one that can be read once is the application's.
-        headers = scope["headers"] = list(headers)
+    if type(headers) is not list or (headers and type(headers[0]) not in _PAIRS):
+        # The same of a scope's headers: what can be read once is the application's to read.
+        headers = scope["headers"] = [tuple(pair) for pair in headers]
     for name, value in headers:
         if name not in _FRAMING_FIELDS:
             continue  # almost all: one look-up, not three comparisons
@@ -98,7 +100,8 @@ def start_fields(message: Message) -> tuple[int, int | None, list[tuple[bytes, b
     """
     status: Any = message.get("status")
     try:
-        headers = list(message.get("headers", ()))  # any iterable, by the specification
+        # Iterables of iterables, by the specification, and each may be one that is read once.
+        headers: list[Any] = [tuple(pair) for pair in message.get("headers", ())]
         lengths = [
             int(value)
             for name, value in headers

@@ -14,6 +14,7 @@ from drainkit import (
 )
 
 from ._exchange import Exchange
+from ._messages import body_fields
 from ._types import ASGIApplication, Receive, Scope, Send
 
 INTERFACE = Interface(
@@ -72,10 +73,11 @@ class DrainMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
-        exchange: Exchange | None = None
         if scope["type"] == "http" and CONTROL_KEY not in scope:
-            exchange = Exchange.open(scope, receive, send, self.policy, self.on_report)
-        if exchange is None:
-            await self.app(scope, receive, send)
-        else:
-            await exchange.run(self.app)
+            fields = body_fields(scope)
+            if fields is not None:
+                exchange = Exchange.open(scope, receive, send, fields, self.policy, self.on_report)
+                if exchange is not None:
+                    await exchange.run(self.app)
+                    return
+        await self.app(scope, receive, send)

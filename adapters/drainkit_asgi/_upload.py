@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.lowlevel
@@ -149,10 +149,11 @@ class Upload(Body):
                 await self._wait_until_free()
                 continue  # another task may have received, or answered, meanwhile
             self._is_asked_for = self._is_busy = True
-            if self._opened is not None:
-                self._opened.invited = True
             try:
-                message = await (self._receive() if self._pending is None else self._next())
+                if self._opened is None:
+                    message = await self._receive()
+                else:
+                    message = await self._receive_behind_start()
             except Exception as exc:
                 self._give_up(exc)
                 raise
@@ -175,6 +176,14 @@ class Upload(Body):
             self._bytes_read += nbytes
         else:
             self._opened.app_read(nbytes, more)
+
+    def _receive_behind_start(self) -> Awaitable[Message]:
+        """Wait for the next message, and lose none if the application cancels that.
+
+        It may do so again and again while it streams, to see whether the client has left.
+        """
+        self.drain.invited = True
+        return self._next() if self._is_stepped else self._next_or_leave()
 
     async def _receive_late(self) -> Message:
         if self.gate is Gate.KEPT:
@@ -208,12 +217,14 @@ class Upload(Body):
         assert kept is not None  # the gate says so
         if not self._is_busy:
             with self:
-                message = await self._next_or_leave(at_once=True)
+                message = await self._look()
+            if message is not None and message["type"] != REQUEST:
+                self.gate = Gate.OVER
+                return
             if message is not None:
-                kept.lost_bytes += len(message.get("body", b""))
-                if message["type"] != REQUEST:
-                    self.gate = Gate.OVER
-                    return
+                nbytes = len(message.get("body", b""))
+                kept.lost_bytes += nbytes
+                self._count(nbytes, message.get("more_body", False))
         # Who polls in a cancelled scope ends here, and has seen that nobody left.
         await anyio.lowlevel.checkpoint()
         raise kept.error()
@@ -289,20 +300,15 @@ class Upload(Body):
     async def read_ahead(self) -> None:
         """Take the body off the connection, and keep some of it; until stopped or full."""
         drain = self.drain
-        policy = drain.policy
-        if policy is None or not drain.invited or drain.settled:
-            return
-        if self._kept is None:
-            self._kept = Kept(policy.late_read_bytes)
-        self._kept.expect(self._largest_bytes)
-        if self._is_full:
+        kept = self._kept_ahead()
+        if kept is None or self._is_full:
             return
         step = self._begin()
         if isinstance(step, DrainReport):
             return
         try:
             while isinstance(step, Read) and not self._is_full:
-                step = await self._read_one_ahead(self._kept, step)
+                step = await self._read_one_ahead(kept, step)
             if isinstance(step, DrainReport):
                 self.report(step)
         except Exception as exc:
@@ -311,6 +317,17 @@ class Upload(Body):
         finally:
             if drain.under_way:
                 drain.pause(self._clock())
+
+    def _kept_ahead(self) -> Kept | None:
+        """Return what keeps a body that is read ahead; ``None`` where nothing may be read."""
+        drain = self.drain
+        policy = drain.policy
+        if policy is None or not drain.invited or drain.settled:
+            return None
+        if self._kept is None:
+            self._kept = Kept(policy.late_read_bytes)
+        self._kept.expect(self._largest_bytes)
+        return self._kept
 
     @property
     def _is_full(self) -> bool:

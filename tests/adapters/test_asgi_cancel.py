@@ -68,6 +68,26 @@ async def _transform(scope, receive, send):
         await send(body(message["body"].upper(), more=more))
 
 
+async def _work_on(scope, receive, send):
+    """Answer, and go on with something else, as a background task does."""
+    await answering(b"no")(scope, receive, send)
+    await anyio.sleep(0.7)
+
+
+async def _raise_behind(scope, receive, send):
+    await answering(b"no")(scope, receive, send)
+    raise RuntimeError("as the test asked")
+
+
+async def _begin_and_work(scope, receive, send):
+    """Send the start, which is held, and then the rest later than anything is held."""
+    await send(start(413))
+    await anyio.sleep(0.1)
+    await send(body(b"n", more=True))
+    await anyio.sleep(0.1)
+    await send(body(b"o"))
+
+
 async def _raise(scope, receive, send):
     raise RuntimeError("as the test asked")
 
@@ -100,6 +120,9 @@ APPS = {
     "reads-late": _read_late,
     "transforms": _transform,
     "raises": _raise,
+    "works on": _work_on,
+    "raises behind": _raise_behind,
+    "begins and works": _begin_and_work,
     "listens": _wait_for_disconnect,
 }
 

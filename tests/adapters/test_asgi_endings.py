@@ -397,14 +397,61 @@ async def test_the_applications_messages_and_headers_are_not_changed():
     assert [(b"x", b"y")] == headers
 
 
-@pytest.mark.parametrize("kind", [tuple, iter], ids=["tuple", "iterator"])
-async def test_headers_may_be_any_iterable(kind):
+HEADERS = {
+    "tuple": tuple,
+    "iterator": iter,
+    "list of iterators": lambda pairs: [iter(pair) for pair in pairs],
+    "iterator of iterators": lambda pairs: iter([iter(pair) for pair in pairs]),
+}
+
+
+@pytest.mark.parametrize("made", HEADERS.values(), ids=HEADERS)
+async def test_headers_may_be_any_iterable(made):
     """The ASGI specification says so, and Starlette's ASGI types too."""
     message = start(413)
-    message["headers"] = kind([(b"x", b"y")])
+    message["headers"] = made([(b"x", b"y")])
     got = await serve(sending(message, body(b"no")))
 
     assert [(b"x", b"y"), (b"content-length", b"2")] == list(got.messages[0]["headers"])
+
+
+@pytest.mark.parametrize("read", [False, True], ids=["unread", "read"])
+@pytest.mark.parametrize("length", [None, 1000], ids=["no body", "a body"])
+@pytest.mark.parametrize("made", HEADERS.values(), ids=HEADERS)
+async def test_the_headers_of_a_scope_that_can_be_read_once_are_the_applications(
+    made, length, read
+):
+    """As falcon's test client makes them."""
+    told = []
+
+    async def app(scope, receive, send):
+        told.extend((bytes(name), bytes(value)) for name, value in scope["headers"])
+        if read:
+            await read_all(receive)
+        await NO(scope, receive, send)
+
+    async def outer(scope, receive, send):
+        told.clear()
+        fields = [(b"host", b"localhost")]
+        if length is not None:
+            fields.append((b"content-length", b"%d" % length))
+        await DrainMiddleware(app)({**scope, "headers": made(fields)}, receive, send)
+        assert fields == told
+
+    assert (await serve(outer, wrap=None)).raised is None
+
+
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+async def test_a_scope_without_headers_has_none(http_version):
+    """The specification lets a server leave them out."""
+
+    async def outer(scope, receive, send):
+        del scope["headers"]
+        await DrainMiddleware(NO)(scope, receive, send)
+
+    got = await serve(outer, wrap=None, http_version=http_version)
+
+    assert (None, b"no") == (got.raised, got.body)
 
 
 # --- rule 9: exceptions ---------------------------------------------------------------------------

@@ -1,0 +1,233 @@
+"""What each server's row means for an answer, found by asking `Order`; and no row is written here.
+
+Rule: a world is one function that returns its subjects, and an entry of `WORLDS`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from drainkit import (
+    RESPONSE_BUFFER_BYTES,
+    BodyKind,
+    Capacity,
+    Drain,
+    DrainPolicy,
+    Framing,
+    Moments,
+    Order,
+    Plan,
+)
+from drainkit_asgi._proxies import moments_behind
+from drainkit_asgi.servers import SERVERS, UNKNOWN, Server, server_of
+
+_SMALL_BYTES = 5
+_BIG_BYTES = RESPONSE_BUFFER_BYTES + 1
+
+ALONE = "alone"
+WRAPPED = "behind a middleware that wraps `receive`, as Starlette's BaseHTTPMiddleware does"
+BEHIND_GO = "behind a proxy that sends `X-Forwarded-Host`, as Caddy and Traefik do"
+BEHIND_NGINX = "behind a proxy that sends `Connection: close` or speaks HTTP/1.0, as nginx does"
+_HEADERS = {
+    ALONE: [],
+    WRAPPED: [],
+    BEHIND_GO: [(b"x-forwarded-host", b"example.org")],
+    BEHIND_NGINX: [(b"connection", b"close")],
+}
+# Those proxies speak HTTP/1 to a server.
+_PROXIES = (BEHIND_GO, BEHIND_NGINX)
+
+# What is written in a cell for each plan.
+WORDS = {
+    Plan.DISCARD_FIRST: "first",
+    Plan.DISCARD_BETWEEN: "between",
+    Plan.DISCARD_BEHIND: "behind",
+    Plan.END: "never",
+    Plan.HOLD: "held",
+    Plan.PASS: "at once",
+    Plan.READ_AHEAD_FIRST: "behind the body",
+}
+STORED = "stored"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One server as a request meets it.
+
+    Attributes:
+        server: Its name.
+        version: The HTTP version, before the dot.
+        behind: What stands in front of it; `ALONE` for nothing.
+        moments: When the body may be discarded there.
+        sends_while_reading: Whether the adapter can do both at once.
+        is_stored: Whether the server has the whole body before it calls the application.
+        invites_eagerly: Whether it sends ``100 Continue`` by itself.
+    """
+
+    server: str
+    version: str
+    behind: str
+    moments: Moments
+    sends_while_reading: bool
+    is_stored: bool = False
+    invites_eagerly: bool = False
+
+
+def order_of(
+    subject: Subject, status: int, *, length: int | None = None, expects: bool = False
+) -> Order:
+    """Return the order of an answer that has started, with nothing read of the body."""
+    drain = Drain(
+        DrainPolicy(), Framing(BodyKind.CHUNKED, expects_continue=expects), capacity=Capacity()
+    )
+    order = Order(drain, subject.moments, sends_while_reading=subject.sends_while_reading)
+    order.start(status, length)
+    return order
+
+
+def _whole(subject: Subject) -> str:
+    return WORDS[order_of(subject, 200).end(_SMALL_BYTES)]
+
+
+def _pieces(subject: Subject) -> str:
+    order = order_of(subject, 200)
+    order.released()
+    order.passed(_SMALL_BYTES)
+    return WORDS[order.end(_SMALL_BYTES)]
+
+
+def _small_error(subject: Subject) -> str:
+    return WORDS[order_of(subject, 401).end(_SMALL_BYTES)]
+
+
+def _big(subject: Subject) -> str:
+    return WORDS[order_of(subject, 200).end(_BIG_BYTES)]
+
+
+def _first_piece_of_error(subject: Subject) -> str:
+    order = order_of(subject, 401)
+    plan = order.piece(_SMALL_BYTES, more=True)
+    if plan is not Plan.HOLD:
+        return WORDS[plan]
+    order.is_patient = False
+    return f"held, then {WORDS[order.piece(_SMALL_BYTES, more=True)]}"
+
+
+def _full_piece(subject: Subject) -> str:
+    order = order_of(subject, 200, length=_SMALL_BYTES)
+    return WORDS[order.piece(_SMALL_BYTES, more=True)]
+
+
+def _uninvited(subject: Subject) -> str:
+    return WORDS[order_of(subject, 401, expects=True).end(_SMALL_BYTES)]
+
+
+COLUMNS: dict[str, Callable[[Subject], str]] = {
+    "a whole answer": _whole,
+    "the last of several pieces": _pieces,
+    "a small error": _small_error,
+    "more than 64 KiB": _big,
+    "an error, uninvited": _uninvited,
+    "first piece of an error": _first_piece_of_error,
+    "full piece": _full_piece,
+}
+
+
+def cells(subject: Subject) -> tuple[str, ...]:
+    """Return what stands in each column for a subject."""
+    if subject.is_stored:
+        return (STORED,) * len(COLUMNS)
+    return tuple(column(subject) for column in COLUMNS.values())
+
+
+# --- ASGI -----------------------------------------------------------------------------------------
+
+
+def _wrapped(server: Server) -> Server:
+    """Return what drainkit finds where a middleware has replaced the server's ``receive``."""
+    if server is UNKNOWN:
+        return server  # what made ``send`` is not known either
+
+    class Sender:
+        async def send(self, message: Any) -> None: ...
+
+    Sender.__module__ = server.module
+
+    async def receive() -> Any: ...
+
+    receive.__module__ = "a.middleware"
+    return server_of(receive, Sender().send)
+
+
+def asgi() -> Iterator[Subject]:
+    """Return the subjects of `drainkit_asgi`."""
+    for behind, headers in _HEADERS.items():
+        for server in (*SERVERS, UNKNOWN):
+            found = _wrapped(server) if behind is WRAPPED else server
+            for version, moments in found.moments.items():
+                if behind in _PROXIES and version != "1":
+                    continue
+                scope = {"http_version": version, "headers": headers}
+                yield Subject(
+                    server=server.name,
+                    version=version,
+                    behind=behind,
+                    moments=moments_behind(scope, moments),
+                    sends_while_reading=True,
+                    is_stored=server.buffers_body,
+                    invites_eagerly=server.invites_eagerly,
+                )
+
+
+# --- WSGI: to be added here, as `asgi` is, once drainkit_wsgi has rows with moments; then an entry
+# --- of WORLDS. Nothing else must change.
+
+WORLDS: dict[str, Callable[[], Iterator[Subject]]] = {"ASGI": asgi}
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: servers that do the same."""
+
+    servers: str
+    versions: str
+    cells: tuple[str, ...]
+
+
+def tables(subjects: Sequence[Subject]) -> dict[str, list[Line]]:
+    """Return a table for each thing that servers may be behind, of what differs there."""
+    alone = {(s.server, s.version): cells(s) for s in subjects if s.behind == ALONE}
+    # What does what behind something, in which versions.
+    found: dict[str, dict[tuple[str, ...], dict[str, list[str]]]] = {}
+    for subject in subjects:
+        told = cells(subject)
+        if subject.behind == ALONE or told != alone[subject.server, subject.version]:
+            by_server = found.setdefault(subject.behind, {}).setdefault(told, {})
+            by_server.setdefault(subject.server, []).append(subject.version)
+    versions = list(dict.fromkeys(subject.version for subject in subjects))
+    return {
+        behind: [
+            line for told, by_server in kinds.items() for line in _lines(told, by_server, versions)
+        ]
+        for behind, kinds in found.items()
+    }
+
+
+def _lines(
+    told: tuple[str, ...], by_server: dict[str, list[str]], versions: list[str]
+) -> Iterator[Line]:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for server, spoken in by_server.items():
+        groups.setdefault(tuple(spoken), []).append(server)
+    for spoken, servers in groups.items():
+        spoken_text = "any" if list(spoken) == versions else ", ".join(spoken)
+        yield Line(", ".join(servers), spoken_text, told)
+
+
+def named(subjects: Sequence[Subject], is_meant: Callable[[Subject], bool]) -> str:
+    """Return the names of the servers that are meant, alone."""
+    names = [s.server for s in subjects if s.behind == ALONE and is_meant(s)]
+    return ", ".join(dict.fromkeys(names)) or "none"
