@@ -37,7 +37,7 @@ def _leave(
         time.sleep(0.02)
         if notes(server, run).get("alive") == 0:
             gone = time.monotonic() - left
-    return Seen({"statuses": statuses, "alive": before, "left": gone is not None}, {"gone": gone})
+    return Seen({"statuses": statuses, "alive": before}, {"gone": gone})
 
 
 _ALIVE = {"statuses": [200] * _CLIENTS, "alive": _CLIENTS}
