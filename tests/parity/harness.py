@@ -43,7 +43,7 @@ from tests.servers.harness import ALL_SERVERS, Running, Server
 APPLICATIONS = Path(__file__).resolve().parent / "applications"
 
 # How often each scenario is played, on every server, when the environment says so.
-_TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
+TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
 
 MARGIN_SECONDS = 0.2
 # A machine that is busy with something else may be late by itself. Such a time is taken again, and
@@ -223,7 +223,7 @@ def _servers_for(module: str, able: Collection[str], unable: Mapping[str, str]) 
     able = [name for name in SERVERS if name in able]
     others = [name for name in able if name not in USUAL]
     chosen = able
-    if not _TIMES and others:
+    if not TIMES and others:
         other = others[next(_turns[module]) % len(others)]
         chosen = [name for name in able if name in USUAL or name == other]
     return [
@@ -267,7 +267,7 @@ def scenario(
         def test(stage: Stage, server: str, **parameters: Any) -> None:
             for module in requires:
                 pytest.importorskip(module)
-            for _ in range(max(_TIMES, 1)):
+            for _ in range(max(TIMES, 1)):
                 wrong = stage.compare(server, case, parameters)
 
                 assert [] == wrong, "\n".join(wrong)

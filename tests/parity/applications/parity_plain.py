@@ -13,11 +13,13 @@ from parity_parts import (
     Scope,
     Send,
     Since,
+    alphabet,
     body,
     drained,
     entry,
     living,
     note,
+    query_of,
     respond,
     start,
 )
@@ -29,7 +31,7 @@ PIECE = b"x" * 65_536
 # granian sends headers that announce events at once, and others with the first of the body.
 EVENTS = {"content-type": "text/event-stream"}
 # Nobody polls or streams for longer, whoever stays.
-_LAST_SECONDS = 8.0
+_LAST_SECONDS = 6.0
 
 
 class Holding:
@@ -291,6 +293,65 @@ async def headless(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, b"headers: %a" % ("headers" in scope))
 
 
+async def scripted(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do what the query says, a word for each step, and note what came of it.
+
+    ``r2`` receives two messages, ``R`` the rest of the body, ``s200`` starts the response, ``l10``
+    the same with a Content-Length, ``b10`` sends ten bytes, ``e10`` ten and the end, ``p5`` waits
+    for 5 ms.
+    """
+    since = Since(scope)
+    body_read = _BodyRead()
+    sent_bytes = 0
+    try:
+        for step in query_of(scope)["steps"][0].split():
+            kind, number = step[0], int(step[1:] or 0)
+            if kind in "rR":
+                await body_read.receive(receive, None if kind == "R" else number)
+            elif kind == "s":
+                await start(send, number)
+            elif kind == "l":
+                await start(send, 200, {"content-length": str(number)})
+            elif kind == "p":
+                await anyio.sleep(number / 1000)
+            else:
+                await body(send, alphabet(sent_bytes, number), more=kind == "b")
+                sent_bytes += number
+    except Exception as error:
+        note(scope, "error", type(error).__name__)
+        raise
+    finally:
+        note(scope, "read", body_read.facts())
+        since.note("done")
+
+
+class _BodyRead:
+    """What a scripted application has received of its body."""
+
+    def __init__(self) -> None:
+        self._nbytes = 0
+        self._in_order = True
+        self._ended = False
+        self._left = False
+
+    async def receive(self, receive: Receive, most: int | None) -> None:
+        """Receive so many messages, or all; what follows the end is not looked at."""
+        while not (self._ended or self._left) and most != 0:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self._left = True
+                return
+            data = message.get("body", b"")
+            self._in_order &= data == alphabet(self._nbytes, len(data))
+            self._nbytes += len(data)
+            self._ended = not message.get("more_body", False)
+            most = None if most is None else most - 1
+
+    def facts(self) -> dict[str, Any]:
+        """Return what came, for the scenario."""
+        return {"bytes": self._nbytes, "in_order": self._in_order, "ended": self._ended}
+
+
 async def _read(receive: Receive) -> bytes:
     received = b""
     more = True
@@ -317,6 +378,7 @@ application = entry(
         "failing": noting(drained(failing)),
         "grouped": drained(grouped),
         "context": watching(drained(setting)),
+        "scripted": drained(scripted),
         "once": once(drained(listing)),
         "headless": without_headers(drained(headless)),
     }
