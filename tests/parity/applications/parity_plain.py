@@ -187,16 +187,16 @@ async def failing(scope: Scope, receive: Receive, send: Send) -> None:
     raise LookupError("raised behind the answer, as the scenario wants it")
 
 
-def noting(app: Application) -> Application:
-    """Put a middleware around an application that notes what it raises."""
+def noting(app: Application, place: str) -> Application:
+    """Put a middleware around an application that notes what it raises, and when."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         since = Since(scope)
         try:
             await app(scope, receive, send)
         except Exception as error:
-            note(scope, "raised", type(error).__name__)
-            since.note("raised_seconds")
+            note(scope, place, type(error).__name__)
+            since.note(f"{place}_seconds")
             raise
 
     return application
@@ -375,7 +375,7 @@ application = entry(
         "streamed": drained(streamed),
         "paged": drained(paged),
         "length": limiting(drained(length)),
-        "failing": noting(drained(failing)),
+        "failing": noting(drained(noting(failing, "inside")), "outside"),
         "grouped": drained(grouped),
         "context": watching(drained(setting)),
         "scripted": drained(scripted),
