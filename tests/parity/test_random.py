@@ -13,17 +13,19 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.parity.harness import TIMES, Seen, new_run, notes_once, scenario
+from tests.parity.harness import OTHERS, TIMES, USUAL, Seen, new_run, notes_once, scenario
 from tests.parity.peer import Peer, chunk
 from tests.servers.harness import Running
 
 pytestmark = pytest.mark.server
 
-SEEDS = range(40 * max(1, TIMES))
+SEEDS = range(32 * max(1, TIMES))
+SEEDS_OF_OTHERS = range(1_000, 1_000 + 12 * max(1, TIMES))
 
 # Less than late_read_bytes: a late read gets all of it.
 _BODY_BYTES = (1, 20, 1_000, 20_000, 100_000, 400_000, 900_000)
-_PIECE_BYTES = (0, 1, 10, 1_000, 20_000, 70_000)
+# The last fits no buffer: the server waits for the client to read.
+_PIECE_BYTES = (0, 1, 10, 1_000, 20_000, 70_000, 6_000_000)
 _PAUSES_SECONDS = (0.0, 0.0, 0.0, 0.005, 0.03)
 _READS = ("", "", "r1", "r2", "R")
 _PAUSES = ("", "", "p1", "p30")
@@ -61,23 +63,28 @@ def plan_of(seed: int) -> Plan:
     """Return the plan that a seed stands for."""
     dice = random.Random(seed)
     pieces = [dice.choice(_PIECE_BYTES) for _ in range(dice.randint(1, 4))]
+    # What is read behind a piece that waits for the client was read ahead.
+    is_late = dice.random() < 0.3
+    if is_late:
+        pieces = [_PIECE_BYTES[-1], *pieces]
     status = dice.choice((200, 200, 401, 413))
     with_length = status == 200 and dice.random() < 0.5
-    steps = [dice.choice(_READS), dice.choice(_PAUSES)]
+    steps = ["" if is_late else dice.choice(_READS), dice.choice(_PAUSES)]
     steps.append(f"l{sum(pieces)}" if with_length else f"s{status}")
-    for nbytes in pieces[:-1]:
-        steps += [dice.choice(_READS), dice.choice(_PAUSES), f"b{nbytes}"]
+    for place, nbytes in enumerate(pieces[:-1]):
+        reads = "" if is_late and place == 0 else dice.choice(_READS)
+        steps += [reads, dice.choice(_PAUSES), f"b{nbytes}"]
     steps += [dice.choice(_READS), dice.choice(_PAUSES), f"e{pieces[-1]}"]
     steps += [dice.choice(("", "", "r1", "p30", "p30 r1"))]
     return Plan(
         steps=" ".join(" ".join(steps).split()),
         status=status,
         answer_bytes=sum(pieces),
-        body_bytes=dice.choice(_BODY_BYTES),
+        body_bytes=dice.choice(_BODY_BYTES[4:] if is_late else _BODY_BYTES),
         chunked=dice.random() < 0.4,
         pieces=dice.randint(1, 6),
         pause_seconds=dice.choice(_PAUSES_SECONDS),
-        reads=dice.random() < 0.6,
+        reads=not is_late and dice.random() < 0.6,
         leaves=dice.choice((None, None, None, None, "within the upload", "within the answer")),
     )
 
@@ -109,13 +116,7 @@ def _send(peer: Peer, plan: Plan, run: str) -> None:
             return
 
 
-@scenario(
-    "parity_plain",
-    right={"false": False, "in_order": True, "hole": False},
-    margin_seconds=0.5,
-)
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> Seen:
+def _play(server: Running, seed: int) -> Seen:
     plan = plan_of(seed)
     run = new_run()
     with Peer(server.address) as peer:
@@ -145,3 +146,20 @@ def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> S
             "done": seen.get("done"),
         },
     )
+
+
+_RIGHT = {"false": False, "in_order": True, "hole": False}
+
+
+@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=USUAL)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> Seen:
+    return _play(server, seed)
+
+
+@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=OTHERS, takes_turns=False)
+@pytest.mark.parametrize("seed", SEEDS_OF_OTHERS)
+def test_a_random_client_of_other_servers_sees_what_it_sees_bare(
+    server: Running, seed: int
+) -> Seen:
+    return _play(server, seed)
