@@ -43,7 +43,7 @@ from tests.servers.harness import ALL_SERVERS, Running, Server
 APPLICATIONS = Path(__file__).resolve().parent / "applications"
 
 # How often each scenario is played, on every server, when the environment says so.
-_TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
+TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
 
 MARGIN_SECONDS = 0.2
 # A machine that is busy with something else may be late by itself. Such a time is taken again, and
@@ -93,6 +93,7 @@ SERVERS: dict[str, Server] = {
     )
 }
 USUAL = ("uvicorn-httptools", "hypercorn-asyncio", "granian-asgi")
+OTHERS = tuple(name for name in SERVERS if name not in USUAL)
 HTTP2 = ("hypercorn-asyncio", "granian-asgi", "hypercorn-trio")
 
 
@@ -219,11 +220,13 @@ def _new_faults(bare: str, drained: str) -> list[str]:
 _turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
-def _servers_for(module: str, able: Collection[str], unable: Mapping[str, str]) -> list[Any]:
+def _servers_for(
+    module: str, able: Collection[str], unable: Mapping[str, str], *, takes_turns: bool
+) -> list[Any]:
     able = [name for name in SERVERS if name in able]
     others = [name for name in able if name not in USUAL]
     chosen = able
-    if not _TIMES and others:
+    if takes_turns and others and not TIMES:
         other = others[next(_turns[module]) % len(others)]
         chosen = [name for name in able if name in USUAL or name == other]
     return [
@@ -242,6 +245,7 @@ def scenario(
     policy: dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     servers: Collection[str] = tuple(SERVERS),
+    takes_turns: bool = True,
     unable: Mapping[str, str] | None = None,
     requires: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Seen]], Callable[..., None]]:
@@ -256,6 +260,7 @@ def scenario(
         policy: The fields of drainkit's policy that are not at their defaults.
         env: More environment variables, for the module.
         servers: The servers that it is for.
+        takes_turns: Whether by default one of the servers that are not `USUAL` is enough.
         unable: The servers among those that cannot play it, and why.
         requires: The modules that it needs besides those of its server.
     """
@@ -267,7 +272,7 @@ def scenario(
         def test(stage: Stage, server: str, **parameters: Any) -> None:
             for module in requires:
                 pytest.importorskip(module)
-            for _ in range(max(_TIMES, 1)):
+            for _ in range(max(TIMES, 1)):
                 wrong = stage.compare(server, case, parameters)
 
                 assert [] == wrong, "\n".join(wrong)
@@ -281,7 +286,7 @@ def scenario(
         stage = inspect.Parameter("stage", inspect.Parameter.KEYWORD_ONLY)
         test.__signature__ = inspect.Signature([stage, *own])  # type: ignore[attr-defined]
         del test.__wrapped__  # type: ignore[attr-defined]
-        names = _servers_for(play.__module__, servers, unable or {})
+        names = _servers_for(play.__module__, servers, unable or {}, takes_turns=takes_turns)
         return pytest.mark.parametrize("server", names)(test)
 
     return decorate

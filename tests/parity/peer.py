@@ -112,11 +112,11 @@ class Peer:
             body = chunk(body) if body else b""
         self.write(("\r\n".join([*lines, *headers]) + "\r\n\r\n").encode("latin-1") + body)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
         """Send bytes; False if the connection has failed, which `error` then tells."""
         if self.error is not None:
             return False
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._socket.settimeout(timeout_seconds)
         try:
             self._socket.sendall(data)
         except OSError as error:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 _JSON = b'{"question": "when?"}'
 _AS_JSON = ("Content-Type: application/json",)
 # What the application works before the first event.
-_WORK_SECONDS = 1.5
+_WORK_SECONDS = 1.0
 
 FRAMEWORKS = ("starlette", "sse_starlette", "fastapi", "litestar", "quart", "falcon")
 # Quart and Falcon are made for asyncio.
