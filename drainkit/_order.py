@@ -172,15 +172,29 @@ class Order(Answer):
         if self._drain.settled:
             return Plan.PASS
         total = self.passed_bytes + nbytes
-        if self._is_complete_at(total):
-            return self.end(nbytes)
+        if self._sends_while_reading:
+            return self._piece_beside_reading(total)
+        if self.length is not None and total >= self.length:
+            return self.end(nbytes)  # nobody needs to wait for the application to say so
+        # An application that has begun to read may read between two pieces, and its client may
+        # wait for the first of them: a read that blocks would wait for that client.
+        if total > RESPONSE_BUFFER_BYTES and self._drain.untouched:
+            return Plan.READ_AHEAD
+        return Plan.PASS
+
+    def _piece_beside_reading(self, total: int) -> Plan:
+        """Say what to do with a piece that another may follow, if sending it waits for nobody.
+
+        Args:
+            total: The bytes of the answer with this piece.
+        """
         if total == self.length and self._moments.holds_full:
             return self._full()
-        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
+        if total <= RESPONSE_BUFFER_BYTES and self.may_become_whole:
             return Plan.HOLD
         if self._must_read_first():
             return Plan.READ_AHEAD_FIRST
-        return self._passing(total)
+        return Plan.READ_AHEAD if total > RESPONSE_BUFFER_BYTES else Plan.PASS
 
     def end(self, nbytes: int) -> Plan:
         """Say what to do with the last piece of the answer.
@@ -279,21 +293,13 @@ class Order(Answer):
         """
         moment = self._moments.small_error or self._moments.whole
         return (
-            self._sends_while_reading
-            and moment is not Moment.FIRST
+            moment is not Moment.FIRST
             and self.is_patient
             and self.stage is Stage.HELD
             and self.length is None
             and self._is_error
             and not self._has_trailers
         )
-
-    def _is_complete_at(self, total: int) -> bool:
-        """Whether an answer of so many bytes is complete.
-
-        A shell that sends while it reads waits for the application to say so.
-        """
-        return not self._sends_while_reading and self.length is not None and total >= self.length
 
     def _full(self) -> Plan:
         """Say what to do with a piece behind which the server may end the answer by itself."""
@@ -313,15 +319,6 @@ class Order(Answer):
             and self._is_error
             and self._drain.untouched
         )
-
-    def _passing(self, total: int) -> Plan:
-        """Say what to do with a piece that is to be sent now and is not the last."""
-        fits = total <= RESPONSE_BUFFER_BYTES
-        # A blocking read could wait for a client that waits for the answer, if the application
-        # has begun to read.
-        if fits or not (self._sends_while_reading or self._drain.untouched):
-            return Plan.PASS
-        return Plan.READ_AHEAD
 
     def _would_block(self, nbytes: int) -> bool:
         """Whether sending a last piece would wait for a client that is sending, too."""
