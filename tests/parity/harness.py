@@ -155,7 +155,6 @@ class _Case:
     play: Callable[..., Seen]
     right: Right
     policy: dict[str, Any] | None
-    env: dict[str, str]
     causes: Collection[str]
 
 
@@ -168,7 +167,7 @@ class Stage:
     def compare(self, server: str, case: _Case, parameters: dict[str, Any]) -> list[str]:
         """Play a scenario bare and with drainkit; return what is wrong, a sentence each."""
         actors = [
-            self._start(SERVERS[server], case.app, wrap=wrap, policy=case.policy, env=case.env)
+            self._start(SERVERS[server], case.app, wrap=wrap, policy=case.policy)
             for wrap in (False, True)
         ]
         best: tuple[dict[str, float], dict[str, float]] = ({}, {})
@@ -222,7 +221,7 @@ def _servers_for(
     module: str, able: Collection[str], unable: Mapping[str, str], *, takes_turns: bool
 ) -> list[Any]:
     able = [name for name in SERVERS if name in able]
-    others = [name for name in able if name not in USUAL]
+    others = [name for name in able if name not in USUAL and name not in unable]
     chosen = able
     if takes_turns and others and not TIMES:
         other = others[next(_turns[module]) % len(others)]
@@ -241,7 +240,6 @@ def scenario(
     within: Mapping[str, float] | None = None,
     margin_seconds: float = MARGIN_SECONDS,
     policy: dict[str, Any] | None = None,
-    env: Mapping[str, str] | None = None,
     causes: Collection[str] = (),
     servers: Collection[str] = tuple(SERVERS),
     takes_turns: bool = True,
@@ -258,7 +256,6 @@ def scenario(
         within: The longest that each time may be, where the bare server keeps it.
         margin_seconds: How much later than bare a time may be.
         policy: The fields of drainkit's policy that are not at their defaults.
-        env: More environment variables, for the module.
         causes: What the log may say because the application does it on purpose.
         servers: The servers that it is for.
         takes_turns: Whether by default one of the servers that are not `USUAL` is enough.
@@ -270,9 +267,7 @@ def scenario(
     judged = Right(facts=right, better=better, within=within or {}, margin_seconds=margin_seconds)
 
     def decorate(play: Callable[..., Seen]) -> Callable[..., None]:
-        case = _Case(
-            app=app, play=play, right=judged, policy=policy, env=dict(env or {}), causes=causes
-        )
+        case = _Case(app=app, play=play, right=judged, policy=policy, causes=causes)
 
         def test(stage: Stage, server: str, **parameters: Any) -> None:
             for module in requires:
@@ -295,9 +290,6 @@ def scenario(
         return pytest.mark.parametrize("server", names)(test)
 
     return decorate
-
-
-# --- what scenarios share ------------------------------------------------------------------------
 
 
 def new_run() -> str:
