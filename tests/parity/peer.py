@@ -81,8 +81,6 @@ class Peer:
         """The seconds since the request was sent."""
         return time.monotonic() - self.start
 
-    # --- what goes out --------------------------------------------------------------------------
-
     def request(
         self,
         target: str,
@@ -146,8 +144,6 @@ class Peer:
                 self.wait(lambda: False, due - time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
         return True
-
-    # --- what comes back ------------------------------------------------------------------------
 
     def wait(self, until: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until something is true, the server closes or the time is up.

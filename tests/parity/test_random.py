@@ -151,13 +151,20 @@ def _play(server: Running, seed: int) -> Seen:
 _RIGHT = {"false": False, "in_order": True, "hole": False}
 
 
-@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=USUAL)
+@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=USUAL, is_repeated=False)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> Seen:
     return _play(server, seed)
 
 
-@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=OTHERS, takes_turns=False)
+@scenario(
+    "parity_plain",
+    right=_RIGHT,
+    margin_seconds=0.5,
+    servers=OTHERS,
+    takes_turns=False,
+    is_repeated=False,
+)
 @pytest.mark.parametrize("seed", SEEDS_OF_OTHERS)
 def test_a_random_client_of_other_servers_sees_what_it_sees_bare(
     server: Running, seed: int

@@ -182,8 +182,12 @@ async def length(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def failing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, and raise behind it."""
-    await respond(send, 413, b"too large")
+    """Answer, with a length or in chunks, and raise behind it."""
+    if scope["path"].endswith("/length"):
+        await respond(send, 413, b"too large")
+    else:
+        await start(send, 413)
+        await body(send, b"too large")
     raise LookupError("raised behind the answer, as the scenario wants it")
 
 
