@@ -145,6 +145,13 @@ def servers(session: nox.Session) -> None:
     run_pytest(session, *paths, "-n", "4", "--dist", "loadfile")
 
 
+@nox.session(default=False)
+def parity(session: nox.Session) -> None:
+    """Play scenarios bare and with drainkit on the same real servers, and compare (slow)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "parity"))
+    run_pytest(session, "tests/parity", "-n", "3", "--dist", "loadfile")
+
+
 @nox.session(python=PYTHONS[-2:], default=False)
 def few_servers(session: nox.Session) -> None:
     """Run a few real servers, one of each kind, on the newest Pythons."""
