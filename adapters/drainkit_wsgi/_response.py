@@ -119,10 +119,13 @@ class Response(Iterator[bytes]):
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
                 return _Whole(result, self.close)
-            return result if upload.settled else self
+            if upload.settled:
+                upload.discard()  # a drain that has ended at a bound left the body to write()'s caller
+                return result
+            return self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
-        if upload.settled:
+        if upload.drain.finished:
             return result
         if _is_file(result, upload.environ.get("wsgi.file_wrapper")):
             upload.discard()  # the server will send it, and tell nobody when it has

@@ -156,7 +156,11 @@ class Upload:
                 # A read that failed does not fail twice: who reads in close() would see the end.
                 kept.is_cut = step is not None and not drain.finished
                 kept.lost_bytes = drain.bytes_discarded
-        if is_answered and not drain.finished and drain.report is not None:
+        if drain.report is None or drain.finished:
+            return
+        if not may_read_on and drain.report.outcome.closes:
+            self.connection.leave_body()
+        if is_answered:
             self._shut_if_left(drain.report)
 
     def read_ahead(self) -> None:

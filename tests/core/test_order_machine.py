@@ -121,10 +121,9 @@ class OrderMachine(RuleBasedStateMachine):
     def ask(self, nbytes, more):
         """Tell of a piece."""
         order, total = self.order, self.held_bytes + nbytes
-        if self.sends_while_reading:
-            if order.is_too_much(total) and self.held_bytes:
-                self.give_up_the_wait()
-                total = nbytes
+        if self.sends_while_reading and order.is_too_much(total) and self.held_bytes:
+            self.give_up_the_wait()
+            total = nbytes
         return order.piece(total, more=more)
 
     def give_up_the_wait(self):

@@ -48,7 +48,16 @@ class Connection:
         return None
 
     def refuse_reuse(self) -> None:
-        """Tell the server to close the connection behind this answer, if it can be told."""
+        """Tell the server to close the connection behind this answer, if it can be told.
+
+        The application may still read the body.
+        """
+
+    def leave_body(self) -> None:
+        """Tell the server not to read on in a body that the application will read no more.
+
+        Not needed where `refuse_reuse` says so much.
+        """
 
     @staticmethod
     def transfer_encoding(environ: Environ) -> str | None:
