@@ -25,6 +25,9 @@ class Connection:
 
     __slots__ = ("_environ", "_start_response", "_stream")
 
+    smallest_read_bytes: ClassVar[int] = 1
+    """What the server gathers before a read returns, however little it asks for."""
+
     def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
         """Take note of what a server gives to its applications.
 
@@ -45,6 +48,14 @@ class Connection:
     @property
     def socket(self) -> Any:
         """The socket object; ``None`` when it cannot be reached."""
+        return None
+
+    @property
+    def buffered_bytes(self) -> int | None:
+        """How much of what has come the server has in buffers of its own.
+
+        ``None`` where that cannot be known.
+        """
         return None
 
     def refuse_reuse(self) -> None:
