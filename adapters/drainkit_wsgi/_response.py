@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from drainkit import Moment, Moments, Order, Plan
@@ -118,11 +118,14 @@ class Response(Iterator[bytes]):
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
-                return _Whole(result, self.close)  # type: ignore[arg-type]  # a list or a tuple
-            return result if upload.settled else self
+                return _Whole(result, self.close)
+            if upload.settled:
+                upload.discard()  # or a drain that met a bound before it was known to be the last
+                return result
+            return self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
-        if upload.settled:
+        if upload.drain.finished:
             return result
         if _is_file(result, upload.environ.get("wsgi.file_wrapper")):
             upload.discard()  # the server will send it, and tell nobody when it has
@@ -170,6 +173,7 @@ class Response(Iterator[bytes]):
             return
         self._is_closed = True
         upload = self._upload
+        is_answered = self._is_complete or not upload.server.ends_behind_close
         ending = sys.exc_info()[1]
         if ending is not None and not isinstance(ending, Exception):
             upload.stop(ending)
@@ -178,12 +182,12 @@ class Response(Iterator[bytes]):
             # as long as the client uploads.
             close_iterable(self._result)
         except Exception:
-            upload.discard(is_answered=True)
+            upload.discard(is_answered=is_answered)
             raise
         except BaseException as exc:
             upload.stop(exc)
             raise
-        upload.discard(is_answered=True)
+        upload.discard(is_answered=is_answered)
 
     def _release(self, whole_length: int | None = None) -> None:
         """Send a start that is held, with a Content-Length if the length of the whole is known."""
@@ -218,6 +222,12 @@ class Response(Iterator[bytes]):
             self._upload.stop(exc)
             raise
 
+    @property
+    def _is_complete(self) -> bool:
+        """Whether as much of the answer has been sent as its Content-Length says."""
+        length = self._order.length
+        return length is not None and self._order.passed_bytes >= length
+
     def _end(self) -> None:
         """Do what must be done before the server ends the answer."""
         order, upload = self._order, self._upload
@@ -225,7 +235,8 @@ class Response(Iterator[bytes]):
         if moment is _BEHIND:
             return
         if moment is Moment.BETWEEN or not upload.settled:
-            upload.discard(is_answered=order.passed_bytes > 0)
+            is_answered = order.passed_bytes > 0 and upload.bears_shutting
+            upload.discard(is_answered=is_answered or self._is_complete)
 
     def _do(self, plan: Plan, nbytes: int) -> None:
         """Do what a plan asks for before its piece is sent, and count the piece."""
@@ -259,21 +270,20 @@ class Response(Iterator[bytes]):
 class _Whole:
     """A whole answer as the application returned it, with the ``close()`` of its `Response`.
 
-    It tells how many items it has, as some servers ask that. It is no list: others join one
-    without ever calling its ``close()``.
+    A server may ask how many items it has. It is no list: some servers close none.
     """
 
     __slots__ = ("_items", "close")
 
-    def __init__(self, items: Sequence[bytes], close: Callable[[], None]) -> None:
+    def __init__(self, items: Any, close: Callable[[], None]) -> None:
         self._items = items
         self.close = close
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
 
 
 _BEFORE_A_PIECE = {

@@ -6,11 +6,7 @@ Rule 2: the server's own stream is read, never past what it framed, and never wi
 
 from __future__ import annotations
 
-import array
-import selectors
-import sys
 import time
-from types import BuiltinFunctionType
 from typing import TypeAlias
 
 from drainkit import (
@@ -22,28 +18,16 @@ from drainkit import (
     OnReport,
     Outcome,
     Read,
-    Step,
     framing,
     keep_heap,
     publish,
 )
 
 from ._input import NO_LENGTH, Input
+from ._reading import Limit, Reading
 from ._types import Environ, StartResponse
-from ._watchdog import Deadline, shut_read_side
+from ._watchdog import Deadline, is_unix_socket, shut_read_side
 from .servers import Invitation, Server
-
-if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
-    import fcntl
-    import termios
-
-# How long a client may be silent before an answer that waits for its upload goes on: an eager
-# client (curl) stops sending when it has seen the status, and waits for the rest.
-_QUIET_SECONDS = 0.5
-
-# The end of a body may already be in a buffer of the server, where its connection does not show
-# it, and is the last place where a client would stop sending.
-_NEAR_END_BYTES = 65_536
 
 # What becomes of such a body is the server's business, as it is without drainkit. After everything
 # else the server must not go on with it: some read a malformed body to its end, or wait in the one
@@ -51,10 +35,6 @@ _NEAR_END_BYTES = 65_536
 _LEFT_TO_THE_SERVER = frozenset(
     {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
-
-# Where threads are greenlets, nobody else runs while the client sends faster than it is read.
-_TURN_SECONDS = 0.01
-_TURN_OF_OTHERS_SECONDS = 0.001
 
 
 Facts: TypeAlias = tuple[
@@ -130,6 +110,20 @@ class Upload:
         return self.drain.settled
 
     @property
+    def bears_shutting(self) -> bool:
+        """Whether the answer still arrives when the read side of the connection has been shut.
+
+        Over TLS it does not: OpenSSL 3 takes the end of the stream for an error. And on a Unix
+        socket the peer's writes fail at once: nginx then answers 502.
+        """
+        descriptor = self.connection.descriptor
+        return not (self._is_tls or (descriptor is not None and is_unix_socket(descriptor)))
+
+    @property
+    def _is_tls(self) -> bool:
+        return bool(self.environ.get("wsgi.url_scheme") == "https")
+
+    @property
     def is_interruptible(self) -> bool:
         """Whether a read can be ended at a deadline."""
         return self.connection.descriptor is not None
@@ -138,8 +132,8 @@ class Upload:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
 
         Args:
-            is_answered: Whether the whole answer has gone out, as it has when the server calls
-                the iterable's ``close()``.
+            is_answered: Whether the server has written the end of the answer, so that the read
+                side of the connection may be shut.
             may_read_on: Whether the application may still read, so that some of the body is kept.
 
         Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
@@ -156,7 +150,11 @@ class Upload:
                 # A read that failed does not fail twice: who reads in close() would see the end.
                 kept.is_cut = step is not None and not drain.finished
                 kept.lost_bytes = drain.bytes_discarded
-        if is_answered and not drain.finished and drain.report is not None:
+        if drain.report is None or drain.finished:
+            return
+        if not may_read_on and drain.report.outcome.closes:
+            self.connection.leave_body()
+        if is_answered:
             self._shut_if_left(drain.report)
 
     def read_ahead(self) -> None:
@@ -226,15 +224,28 @@ class Upload:
         """Do so with a deadline for each read, and return the report; ``None`` for a pause."""
         drain = self.drain
         connection = self.connection
-        descriptor = connection.descriptor
-        deadline = Deadline(descriptor, None if is_answered else connection.socket)
+        socket = None if is_answered else connection.socket
+        deadline = Deadline(connection.descriptor, socket)
+        reading = Reading(
+            drain,
+            self._input.stream,
+            connection,
+            kept,
+            is_tls=self._is_tls,
+            client_is_quiet=self.client_is_quiet,
+        )
+        limit: Limit | None = None
+        if may_pause:
+            limit = reading.until_quiet
+        elif socket is not None and not self.bears_shutting:
+            limit = reading.gently
         try:
             with deadline:
-                watched = descriptor if may_pause else None
-                report = self._read_until(deadline, step, kept, watched)
+                report = reading.run(deadline, step, limit)
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
             report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+        self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.
         if deadline.fired:
             if report is None:
@@ -243,102 +254,6 @@ class Upload:
                 kept.is_cut = True
             connection.refuse_reuse()
         return report
-
-    def _read_until(
-        self, deadline: Deadline, step: Read, kept: Kept | None, watched: int | None
-    ) -> DrainReport | None:
-        """Return the report; ``None`` for a pause, as nothing comes on the *watched* connection."""
-        drain = self.drain
-        # Libraries of greenlets put a function of theirs in its place.
-        has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
-        turn_ends = time.monotonic() + _TURN_SECONDS
-        while True:
-            if watched is not None and not self._is_near_end:
-                arrived = self._arrived_bytes(watched)
-                if not arrived:
-                    drain.pause(time.monotonic())
-                    return None
-                step = step._replace(max_bytes=min(step.max_bytes, arrived))
-            next_step = self._read_once(step, deadline, kept)
-            if isinstance(next_step, DrainReport):
-                return next_step
-            step = next_step
-            if has_greenlets and time.monotonic() > turn_ends:
-                time.sleep(_TURN_OF_OTHERS_SECONDS)
-                turn_ends = time.monotonic() + _TURN_SECONDS
-
-    def _read_once(self, step: Read, deadline: Deadline, kept: Kept | None) -> Step:
-        drain = self.drain
-        remaining = drain.remaining_bytes
-        error: Exception | None = None
-        data = b""
-        started = time.monotonic()
-        deadline.allow(step.wait_seconds)
-        try:
-            data = self._input.stream.read(step.max_bytes)
-        except Exception as exc:
-            error = exc.with_traceback(None)  # or that and this frame would hold each other
-        now = time.monotonic()
-        nbytes = len(data)
-        is_broken_off = error is not None or (deadline.fired and nbytes != remaining)
-        if kept is not None:
-            kept.add(data)
-            kept.is_cut = is_broken_off
-        if is_broken_off:
-            return self._broken_off(error, nbytes, now, is_late=deadline.fired)
-        if nbytes == 0:
-            if remaining is not None:
-                return drain.disconnected(now)
-            return drain.received(0, more=False, now=now)
-        next_step = drain.received(nbytes, more=nbytes != remaining, now=now)
-        if isinstance(next_step, Read) and now - started > step.wait_seconds:
-            # Nothing could end this read: its bytes are no progress, as elsewhere.
-            return drain.stop(Outcome.IDLE, now)
-        return next_step
-
-    def _broken_off(
-        self, error: Exception | None, nbytes: int, now: float, *, is_late: bool
-    ) -> DrainReport:
-        """End the drain behind a read that failed, or that the deadline ended half-way.
-
-        Behind the deadline the server may call what is missing malformed, or a client that left.
-        """
-        drain = self.drain
-        if is_late or error is None or isinstance(error, TimeoutError):
-            # Such a read cannot be taken up again, whatever the deadline.
-            step = drain.waited(now, nbytes)
-            if isinstance(step, DrainReport):
-                return step
-            # The server's own time limit was shorter, or by a tick.
-            return drain.stop(Outcome.IDLE, now, "" if error is None else str(error))
-        if isinstance(error, OSError):
-            return drain.stop(Outcome.DISCONNECTED, now, str(error))
-        # The server found the body malformed; it knows not to use the connection again.
-        return drain.stop(Outcome.ERROR, now, f"{type(error).__name__}: {error}")
-
-    @property
-    def _is_near_end(self) -> bool:
-        remaining = self.drain.remaining_bytes
-        return remaining is not None and remaining <= _NEAR_END_BYTES
-
-    def _arrived_bytes(self, descriptor: int) -> int:
-        """Return how much of the body may be read without waiting; 0 if the client is quiet.
-
-        It waits a moment for some. Told by the connection alone: what the server has in a buffer
-        of its own is not seen, and only makes the client seem quiet too early.
-        """
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            wait_seconds = 0 if self.client_is_quiet else _QUIET_SECONDS
-            self.client_is_quiet = not selector.select(wait_seconds)
-        if self.client_is_quiet:
-            return 0
-        waiting = array.array("i", [0])
-        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
-        # Chunk headers and TLS records are not body: half of what came surely is.
-        is_tls = self.environ.get("wsgi.url_scheme") == "https"
-        is_plain = self.drain.framing.kind is BodyKind.LENGTH and not is_tls
-        return max(1, waiting[0] if is_plain else waiting[0] // 2)
 
     def _shut_if_left(self, report: DrainReport) -> None:
         """Behind the answer, do not let the server go on where the bounds said to stop."""

@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, Self
 
 # How much later than a socket's own timeout the read side is shut: long enough for the timeout
@@ -24,20 +25,33 @@ _AFTER_TIMEOUT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 86_400.0
 
 
+@contextlib.contextmanager
+def _socket_of(descriptor: int) -> Iterator[socket.socket]:
+    """Return a socket object for a descriptor that stays open, and as blocking as it was."""
+    # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
+    blocking = os.get_blocking(descriptor)
+    connection = socket.socket(fileno=descriptor)
+    try:
+        os.set_blocking(descriptor, blocking)
+        yield connection
+    finally:
+        connection.detach()
+
+
 def shut_read_side(descriptor: int) -> None:
     """Shut the read side of a connection; that the client has left already is no error."""
-    with contextlib.suppress(OSError):
-        # A socket object may switch the shared description to non-blocking (setdefaulttimeout).
-        blocking = os.get_blocking(descriptor)
-        connection = socket.socket(fileno=descriptor)
-        try:
-            os.set_blocking(descriptor, blocking)
-            connection.shutdown(socket.SHUT_RD)
-            # What arrives can still be read (Linux net/ipv4/tcp.c, tcp_recvmsg_locked): let it be
-            # so little that a server which reads on (werkzeug) soon finds nothing.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-        finally:
-            connection.detach()
+    with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
+        connection.shutdown(socket.SHUT_RD)
+        # What arrives can still be read (Linux net/ipv4/tcp.c, tcp_recvmsg_locked): let it be
+        # so little that a server which reads on soon finds nothing.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
+
+def is_unix_socket(descriptor: int) -> bool:
+    """Tell whether a connection is a Unix socket."""
+    with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
+        return connection.family == getattr(socket, "AF_UNIX", None)
+    return False
 
 
 class Watch:

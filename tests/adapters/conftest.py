@@ -34,5 +34,6 @@ def clock(monkeypatch):
     clock = FakeClock(1000.0)
     time = types.SimpleNamespace(monotonic=clock, sleep=clock.advance)
     monkeypatch.setattr("drainkit_wsgi._exchange.time", time)
+    monkeypatch.setattr("drainkit_wsgi._reading.time", time)
     monkeypatch.setattr("drainkit_wsgi._upload.time", time)
     return clock

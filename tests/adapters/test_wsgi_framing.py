@@ -1,5 +1,6 @@
 """Rules 7 and 10 of the design's section 5: what must not be read, and who may say so."""
 
+import contextlib
 import functools
 import io
 import sys
@@ -728,6 +729,41 @@ def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, c
 
     assert closes == (got.outcome is not Outcome.COMPLETE) == closed
     assert closes == (left_bytes == 0)
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["", "at capacity"])
+@pytest.mark.parametrize("max_bytes", [None, 100_000, 10], ids=str)
+@pytest.mark.parametrize("kept_bytes", [0, 10**6])
+def test_a_late_read_on_gevent_meets_no_false_end(monkeypatch, max_bytes, is_full, kept_bytes):
+    """That the connection is to close, and that nobody reads on, are two messages."""
+    pywsgi = pytest.importorskip("gevent.pywsgi", reason="needs gevent")
+    monkeypatch.setattr(process_capacity, "active", 10 if is_full else 0)
+    body = bytes(range(256)) * 3125
+    policy = DrainPolicy(max_bytes=max_bytes, max_concurrent=10, late_read_bytes=kept_bytes)
+    late, streams = [], []
+
+    def make(environ, chunks):
+        yield from (b"r" * 40_000,) * 3
+        stream = environ["wsgi.input"]
+        with contextlib.suppress(OSError):
+            late.append(b"".join(iter(lambda: stream.read(65_536), b"")))
+
+    def served(**wrap):
+        late.clear()
+        streams.append(pywsgi.Input(io.BytesIO(body), len(body)))
+        app = answering(status="200 OK", make=make)
+        return serve(app, length=len(body), **{"wsgi.input": streams[-1]}, **wrap)
+
+    served(wrap=None)
+
+    assert [body] == late
+
+    got = served(policy=policy)
+
+    assert late in ([], [body])
+    if got.reports and got.outcome.closes and not late:
+        assert streams[-1].position == streams[-1].content_length  # the server reads no further
+    monkeypatch.setattr(process_capacity, "active", 0)
 
 
 # --- uWSGI: a chunked body is read by a function of its own ---------------------------------------

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from drainkit import DrainPolicy, LateReadError, Outcome, process_capacity
 from drainkit.testing import Disconnect, FakeClock, ScriptedBody, Silence
 from drainkit_wsgi import _exchange as exchange_module
+from drainkit_wsgi import _reading as reading_module
 from drainkit_wsgi import _upload as upload_module
 from drainkit_wsgi._input import Input
 from tests.adapters.wsgi_server import MODULES, SOFTWARE, reachable, serve
@@ -246,15 +247,17 @@ POLICIES = st.builds(
 @contextlib.contextmanager
 def virtual_time(clock):
     """Time that moves only with the script, and a client that is quiet at once."""
-    own = upload_module.time, upload_module._QUIET_SECONDS
-    time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
-    exchange_module.time = upload_module.time = time
-    upload_module._QUIET_SECONDS = 0.0
+    modules = exchange_module, reading_module, upload_module
+    own = [module.time for module in modules], reading_module._QUIET_SECONDS
+    for module in modules:
+        module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
+    reading_module._QUIET_SECONDS = 0.0
     try:
         yield
     finally:
-        exchange_module.time = upload_module.time = own[0]
-        upload_module._QUIET_SECONDS = own[1]
+        for module, time in zip(modules, own[0], strict=True):
+            module.time = time
+        reading_module._QUIET_SECONDS = own[1]
 
 
 def served(program, upload, server, connected, *, policy=None, wrap=True):

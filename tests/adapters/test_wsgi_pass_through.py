@@ -70,19 +70,20 @@ def test_the_result_is_an_iterator_of_itself(make):
     got.result.close()
 
 
-def test_a_whole_answer_tells_its_items_but_is_no_list():
-    """PEP 3333: a server may give an answer of one item the Content-Length that it lacks.
+@pytest.mark.parametrize("make", [None, lambda environ, chunks: chunks], ids=["list", "tuple"])
+def test_a_server_may_ask_a_whole_answer_how_many_items_it_has(make):
+    """PEP 3333: it may give an answer of one item the Content-Length that it lacks."""
+    got = called(answering(b"a", b"b", make=make))
 
-    Granian joins a list, and never calls its ``close()``.
-    """
-    got = called(answering(b"a", b"b"))
-
-    assert 2 == len(got.result)
-    assert [b"a", b"b"] == list(got.result)
-    assert not isinstance(got.result, list)
+    assert (2, [b"a", b"b"]) == (len(got.result), list(got.result))
     got.result.close()
 
     assert Outcome.COMPLETE == got.outcome
+
+
+def test_what_must_be_closed_is_no_list():
+    """Granian joins a list, and closes none."""
+    assert not isinstance(called(answering(b"a")).result, (list, tuple))
 
 
 # --- rule 2: nothing to do ------------------------------------------------------------------------

@@ -273,6 +273,72 @@ def test_where_threads_are_greenlets_others_get_a_turn(pair, monkeypatch):
     assert {0.001} == set(slept)
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("interval_seconds", [0.005, 0.03, 10.0])
+def test_where_shutting_would_cost_the_answer_nothing_is_shut_before_it(
+    pair, scheme, interval_seconds
+):
+    """On a Unix socket the peer's writes fail at once, and nginx answers 502; nor over TLS."""
+    server, client = pair
+    policy = DrainPolicy(max_seconds=0.6, idle_seconds=0.4)
+    with dripping(client, every_seconds=interval_seconds, start=b"x" * 5000):
+        got, seconds = serve_on(
+            server, answering(BIG), policy=policy, **{"wsgi.url_scheme": scheme}
+        )
+
+    assert Outcome.COMPLETE != got.outcome
+    assert (None, BIG) == (got.raised, got.body)
+    assert seconds < 0.6 + LATE_SECONDS
+    assert got.report.bytes_discarded >= 5000 - 1200  # all but what a last read had gathered
+    assert readable_behind(server, client)
+
+
+@pytest.mark.parametrize("start", [0, 300, 5000])
+@pytest.mark.parametrize("interval_seconds", [0.03, 10.0])
+def test_nor_where_gunicorn_gathers_a_kibibyte_for_each_read(pair, start, interval_seconds):
+    body = pytest.importorskip("gunicorn.http.body", reason="needs gunicorn")
+    from gunicorn.http.unreader import SocketUnreader
+
+    server, client = pair
+    unreader = SocketUnreader(server)
+    unreader.buf.write(b"x" * start)  # what came with the headers
+    stream = body.Body(body.LengthReader(unreader, 100_000))
+    policy = DrainPolicy(max_seconds=0.6, idle_seconds=0.4)
+    fields = {"gunicorn.socket": server, "wsgi.input": stream}
+    with dripping(client, every_seconds=interval_seconds):
+        got = serve(answering(BIG), length=100_000, policy=policy, **fields)
+
+    assert Outcome.COMPLETE != got.outcome
+    assert (None, BIG) == (got.raised, got.body)
+    assert start // 1024 * 1024 <= got.report.bytes_discarded
+    assert readable_behind(server, client)
+
+
+def test_a_body_that_gunicorn_has_already_is_not_waited_for(pair):
+    body = pytest.importorskip("gunicorn.http.body", reason="needs gunicorn")
+    from gunicorn.http.unreader import SocketUnreader
+
+    server, _ = pair
+    unreader = SocketUnreader(server)
+    unreader.buf.write(b"x" * 500)
+    stream = body.Body(body.LengthReader(unreader, 500))
+    fields = {"gunicorn.socket": server, "wsgi.input": stream}
+    started = time.monotonic()
+    got = serve(answering(BIG), length=500, **fields)
+
+    assert (Outcome.COMPLETE, 500) == (got.outcome, got.report.bytes_discarded)
+    assert time.monotonic() - started < LATE_SECONDS
+
+
+def readable_behind(server, client):
+    """Tell whether a byte that is sent now still arrives, behind those that were left."""
+    client.sendall(b"!")
+    server.settimeout(LIMIT_SECONDS)
+    while (piece := server.recv(65_536)) and not piece.endswith(b"!"):
+        pass
+    return piece.endswith(b"!")
+
+
 # --- and nothing else does ------------------------------------------------------------------------
 
 

@@ -85,3 +85,26 @@ def test_a_client_that_falls_silent_has_the_page_that_was_still_to_be_sent(
 
     assert (413, PAGE) == (answer.status, answer.body)
     assert answer.seconds < 2.5
+
+
+BLOCKING = [name for name in SECURED if SERVERS[name].interface == "wsgi"]
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKING if name not in OUT_OF_REACH])
+def test_an_answer_in_pieces_has_its_end_although_a_bound_ends_its_upload(
+    certificate: tuple[Path, Path], name: str
+) -> None:
+    """The last chunk, or that nothing follows, is written behind the discarding on some servers."""
+    server = over_tls(name, certificate)
+    upload = Upload(path="/413-in-pieces", size_bytes=MIB)
+    policy = {"idle_seconds": 1.0, "max_seconds": 1.5}
+    with running(server, wrap=True, policy=policy) as drained:
+        answer = slow(
+            drained.address,
+            upload,
+            interval_seconds=0.02,
+            timeout_seconds=8,
+            ssl_context=server.ssl_context,
+        )
+
+    assert (413, b"too large", None) == (answer.status, answer.body, answer.error)

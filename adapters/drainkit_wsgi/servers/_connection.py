@@ -25,6 +25,9 @@ class Connection:
 
     __slots__ = ("_environ", "_start_response", "_stream")
 
+    smallest_read_bytes: ClassVar[int] = 1
+    """What the server gathers before a read returns, however little it asks for."""
+
     def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
         """Take note of what a server gives to its applications.
 
@@ -47,8 +50,25 @@ class Connection:
         """The socket object; ``None`` when it cannot be reached."""
         return None
 
+    @property
+    def buffered_bytes(self) -> int | None:
+        """How much of what has come the server has in buffers of its own.
+
+        ``None`` where that cannot be known.
+        """
+        return None
+
     def refuse_reuse(self) -> None:
-        """Tell the server to close the connection behind this answer, if it can be told."""
+        """Tell the server to close the connection behind this answer, if it can be told.
+
+        The application may still read the body.
+        """
+
+    def leave_body(self) -> None:
+        """Tell the server not to read on in a body that the application will read no more.
+
+        Not needed where `refuse_reuse` says so much.
+        """
 
     @staticmethod
     def transfer_encoding(environ: Environ) -> str | None:

@@ -13,12 +13,18 @@ class GeventConnection(FileConnection):
     __slots__ = ()
 
     def refuse_reuse(self) -> None:
-        """Close the connection, and let the body end where it was read to."""
-        # gevent/pywsgi.py: start_response is a method of the WSGIHandler. Behind close() it would
-        # read the rest of the body away by itself, without a bound.
+        """Close the connection."""
+        # gevent/pywsgi.py: start_response is a method of the WSGIHandler.
         handler: Any = getattr(self._start_response, "__self__", None)
         if hasattr(handler, "close_connection"):
             handler.close_connection = True
+
+    def leave_body(self) -> None:
+        """Let the body end where it was read to.
+
+        Behind close() the server would read the rest of it away by itself, without a bound,
+        whatever becomes of the connection.
+        """
         stream = self._stream
         if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
             stream.chunked_input = False

@@ -11,6 +11,17 @@ class GunicornConnection(SocketConnection):
     __slots__ = ()
 
     key = "gunicorn.socket"  # gunicorn/http/wsgi.py, default_environ
+    smallest_read_bytes = 1024  # gunicorn/http/body.py, Body.read
+
+    @property
+    def buffered_bytes(self) -> int | None:
+        """What the body's two buffers hold (gunicorn/http/body.py and unreader.py)."""
+        try:
+            of_body: int = self._stream.buf.getbuffer().nbytes
+            of_connection: int = self._stream.reader.unreader.buf.getbuffer().nbytes
+        except AttributeError:
+            return None
+        return of_body + of_connection
 
     def refuse_reuse(self) -> None:
         """Say that the connection must close, and that the body failed."""

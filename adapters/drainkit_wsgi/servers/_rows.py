@@ -45,6 +45,7 @@ SERVERS = (
             pieces_with_status=frozenset({413}),
             is_discarded_by_server=True,
         ),
+        ends_behind_close=True,  # cheroot/server.py, HTTPRequest.respond
     ),
     Server(
         name="granian",

@@ -40,6 +40,8 @@ class Server:
             untouched body that waits for it is not read.
         moments: When a body may be discarded.
         moments_with_length: The same, for a body whose length is known; ``None`` is *moments*.
+        ends_behind_close: Whether it writes the last chunk of an answer without a Content-Length
+            only when it has called the iterable's ``close()``.
         connection: How its connections are reached.
         largest_read_bytes: The size of read with which it discards at the least cost, in measure.
     """
@@ -52,6 +54,7 @@ class Server:
     invitation: Invitation = Invitation.ON_READ
     moments: Moments = ANSWER_FIRST
     moments_with_length: Moments | None = None
+    ends_behind_close: bool = False
     connection: type[Connection] = Connection
     largest_read_bytes: int = 64 * 1024
 

@@ -24,6 +24,8 @@ _SHOWN_PATH = "/length"
 # Not one of the kit's: answers 413, but not at once.
 _PAUSE_PATH = "/413-after-a-pause"
 _PAUSE_SECONDS = 0.45
+# Nor this one: a 413 in two pieces, of which nobody knows how long it is.
+_IN_PIECES_PATH = "/413-in-pieces"
 
 
 class Plain(list[bytes]):
@@ -51,6 +53,9 @@ def bare(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     if environ["PATH_INFO"] == _PAUSE_PATH:
         time.sleep(_PAUSE_SECONDS)
         return _kit({**environ, "PATH_INFO": "/413"}, start_response)
+    if environ["PATH_INFO"] == _IN_PIECES_PATH:
+        start_response("413 Content Too Large", [("Content-Type", "text/plain")])
+        return iter([b"too ", b"large"])
     result = _kit(environ, start_response)
     return Plain(result) if environ["PATH_INFO"] == _SHOWN_PATH else result
 

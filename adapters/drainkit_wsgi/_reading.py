@@ -1,0 +1,238 @@
+"""Reads that block: how much is asked for at once, and what became of it.
+
+Rule 1: no read asks for more than is left of a body whose length is known.
+Rule 2: where it matters that a read does not block, it asks for what has come.
+"""
+
+from __future__ import annotations
+
+import array
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from types import BuiltinFunctionType
+from typing import Any, TypeAlias
+
+from drainkit import BodyKind, Drain, DrainReport, Kept, Outcome, Read, Step
+
+from ._watchdog import Deadline
+from .servers import Connection
+
+if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
+    import fcntl
+    import termios
+
+# How long a client may be silent before an answer that waits for its upload goes on: an eager
+# client (curl) stops sending when it has seen the status, and waits for the rest.
+_QUIET_SECONDS = 0.5
+
+# The end of a body may already be in a buffer of the server, where its connection does not show
+# it, and is the last place where a client would stop sending.
+_NEAR_END_BYTES = 65_536
+
+# What a server may have in a buffer of its own is asked for byte by byte, and in reads of so many
+# as long as that comes at once: few enough that a client that drips soon ends one too many.
+_UNSEEN_BYTES = 64
+_AT_ONCE_SECONDS = 0.001
+
+# How often it is looked whether enough has come.
+_LOOK_SECONDS = 0.01
+
+# Where threads are greenlets, nobody else runs while the client sends faster than it is read.
+_TURN_SECONDS = 0.01
+_TURN_OF_OTHERS_SECONDS = 0.001
+
+Limit: TypeAlias = Callable[[Read], "Step | None"]
+"""Makes a read ask for less, ends its drain instead, or says with ``None`` that it is to pause."""
+
+
+class Reading:
+    """One run of reads, until its drain ends or is to pause.
+
+    Attributes:
+        client_is_quiet: Whether the client has stopped sending, so that it reads.
+    """
+
+    __slots__ = (
+        "_asked_at",
+        "_connection",
+        "_descriptor",
+        "_drain",
+        "_is_tls",
+        "_kept",
+        "_stream",
+        "client_is_quiet",
+    )
+
+    def __init__(
+        self,
+        drain: Drain,
+        stream: Any,
+        connection: Connection,
+        kept: Kept | None,
+        *,
+        is_tls: bool,
+        client_is_quiet: bool,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            drain: The drain.
+            stream: The server's own ``wsgi.input``.
+            connection: The request's connection.
+            kept: Keeps what is read for an application that may still read; ``None`` when it may
+                not.
+            is_tls: Whether the connection carries TLS records.
+            client_is_quiet: Whether the client was quiet when it was last looked at.
+        """
+        self._drain = drain
+        self._stream = stream
+        self._connection = connection
+        self._descriptor = connection.descriptor
+        self._kept = kept
+        self._is_tls = is_tls
+        self._asked_at = float("-inf")
+        self.client_is_quiet = client_is_quiet
+
+    def run(self, deadline: Deadline, step: Step, limit: Limit | None) -> DrainReport | None:
+        """Read until the drain ends; return its report, or ``None`` when it pauses.
+
+        Args:
+            deadline: Ends each read in time, as far as that can be done.
+            step: The first read.
+            limit: Looks at each read before it is done; ``None`` lets all of them be.
+        """
+        # Libraries of greenlets put a function of theirs in its place.
+        has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
+        turn_ends = time.monotonic() + _TURN_SECONDS
+        while isinstance(step, Read):
+            if limit is not None:
+                limited = limit(step)
+                if not isinstance(limited, Read):
+                    return limited
+                step = limited
+            step = self._read_once(step, deadline)
+            if has_greenlets and time.monotonic() > turn_ends:
+                time.sleep(_TURN_OF_OTHERS_SECONDS)
+                turn_ends = time.monotonic() + _TURN_SECONDS
+        return step
+
+    def until_quiet(self, step: Read) -> Read | None:
+        """Ask for what has arrived: a `Limit` that lets the drain pause when the client is quiet.
+
+        It waits a moment for some. Told by the connection alone: what the server has in a buffer
+        of its own is not seen, and only makes the client seem quiet too early.
+        """
+        remaining = self._drain.remaining_bytes
+        if self._descriptor is None or (remaining is not None and remaining <= _NEAR_END_BYTES):
+            return step
+        wait_seconds = 0 if self.client_is_quiet else _QUIET_SECONDS
+        self.client_is_quiet = not _is_readable(self._descriptor, wait_seconds)
+        if self.client_is_quiet:
+            self._drain.pause(time.monotonic())
+            return None
+        return _at_most(step, max(1, self._arrived_bytes(self._descriptor)))
+
+    def gently(self, step: Read) -> Step:
+        """Ask for what has come: a `Limit` where a read that is ended would cost the answer."""
+        assert self._descriptor is not None  # or nobody could end a read
+        buffered = self._connection.buffered_bytes
+        if buffered is not None:
+            return self._when_enough_has_come(step, self._descriptor)
+        # What the server has is not known. The socket's own timeout ends a read of one byte.
+        now = time.monotonic()
+        arrived = self._arrived_bytes(self._descriptor)
+        has_buffered = arrived == 0 and now - self._asked_at < _AT_ONCE_SECONDS
+        # Only behind a read of what was not seen to be there.
+        self._asked_at = now if arrived == 0 else float("-inf")
+        return _at_most(step, max(arrived, _UNSEEN_BYTES if has_buffered else 1))
+
+    def _when_enough_has_come(self, step: Read, descriptor: int) -> Step:
+        """Wait without a read until one does not block, or until the drain ends."""
+        drain, connection = self._drain, self._connection
+        until = time.monotonic() + step.wait_seconds
+        remaining = drain.remaining_bytes
+        while True:
+            arrived = self._arrived_bytes(descriptor)
+            come = arrived + (connection.buffered_bytes or 0)
+            if come >= connection.smallest_read_bytes or come == remaining:
+                return _at_most(step, come)
+            if remaining is not None and come > remaining:
+                return step
+            if not arrived and _is_readable(descriptor, 0):
+                return step  # the client has left
+            now = time.monotonic()
+            if now >= until:
+                later = drain.waited(now)
+                if isinstance(later, DrainReport):
+                    return later
+                until = now + later.wait_seconds
+            time.sleep(_LOOK_SECONDS)
+
+    def _read_once(self, step: Read, deadline: Deadline) -> Step:
+        drain, kept = self._drain, self._kept
+        remaining = drain.remaining_bytes
+        error: Exception | None = None
+        data = b""
+        started = time.monotonic()
+        deadline.allow(step.wait_seconds)
+        try:
+            data = self._stream.read(step.max_bytes)
+        except Exception as exc:
+            error = exc.with_traceback(None)  # or that and this frame would hold each other
+        now = time.monotonic()
+        nbytes = len(data)
+        is_broken_off = error is not None or (deadline.fired and nbytes != remaining)
+        if kept is not None:
+            kept.add(data)
+            kept.is_cut = is_broken_off
+        if is_broken_off:
+            return self._broken_off(error, nbytes, now, is_late=deadline.fired)
+        if nbytes == 0:
+            if remaining is not None:
+                return drain.disconnected(now)
+            return drain.received(0, more=False, now=now)
+        next_step = drain.received(nbytes, more=nbytes != remaining, now=now)
+        if isinstance(next_step, Read) and now - started > step.wait_seconds:
+            # Nothing could end this read: its bytes are no progress, as elsewhere.
+            return drain.stop(Outcome.IDLE, now)
+        return next_step
+
+    def _broken_off(
+        self, error: Exception | None, nbytes: int, now: float, *, is_late: bool
+    ) -> DrainReport:
+        """End the drain behind a read that failed, or that the deadline ended half-way.
+
+        Behind the deadline the server may call what is missing malformed, or a client that left.
+        """
+        drain = self._drain
+        if is_late or error is None or isinstance(error, TimeoutError):
+            # Such a read cannot be taken up again, whatever the deadline.
+            step = drain.waited(now, nbytes)
+            if isinstance(step, DrainReport):
+                return step
+            # The server's own time limit was shorter, or by a tick.
+            return drain.stop(Outcome.IDLE, now, "" if error is None else str(error))
+        if isinstance(error, OSError):
+            return drain.stop(Outcome.DISCONNECTED, now, str(error))
+        # The server found the body malformed; it knows not to use the connection again.
+        return drain.stop(Outcome.ERROR, now, f"{type(error).__name__}: {error}")
+
+    def _arrived_bytes(self, descriptor: int) -> int:
+        """Return how much of the body a connection surely has."""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        # Chunk headers and TLS records are not body: half of what came surely is.
+        is_plain = self._drain.framing.kind is BodyKind.LENGTH and not self._is_tls
+        return waiting[0] if is_plain else (waiting[0] + 1) // 2
+
+
+def _at_most(step: Read, max_bytes: int) -> Read:
+    return step._replace(max_bytes=min(step.max_bytes, max_bytes))
+
+
+def _is_readable(descriptor: int, wait_seconds: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return bool(selector.select(wait_seconds))
