@@ -2,7 +2,7 @@
 
 Wrap it around everything else::
 
-    from drainkit_asgi import INTERFACE, DrainMiddleware
+    from drainkit_asgi import DrainMiddleware
 
     app = DrainMiddleware(app)
 

@@ -2,7 +2,7 @@
 
 Wrap it around everything else::
 
-    from drainkit_wsgi import INTERFACE, DrainMiddleware
+    from drainkit_wsgi import DrainMiddleware
 
     application = DrainMiddleware(application)
 

@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from drainkit import Moment, Moments, Order, Plan
@@ -118,7 +118,7 @@ class Response(Iterator[bytes]):
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
-                return _Whole(result, self.close)
+                return _Whole(result, self.close)  # type: ignore[arg-type]  # a list or a tuple
             return result if upload.settled else self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
@@ -256,17 +256,24 @@ class Response(Iterator[bytes]):
         self._upload.discard()  # reads nothing, as nothing may be read, and says why
 
 
-class _Whole(list[bytes]):
+class _Whole:
     """A whole answer as the application returned it, with the ``close()`` of its `Response`.
 
-    A list, too: servers ask how many items it has.
+    It tells how many items it has, as some servers ask that. It is no list: others join one
+    without ever calling its ``close()``.
     """
 
-    __slots__ = ("close",)
+    __slots__ = ("_items", "close")
 
-    def __init__(self, items: Iterable[bytes], close: Callable[[], None]) -> None:
-        super().__init__(items)
+    def __init__(self, items: Sequence[bytes], close: Callable[[], None]) -> None:
+        self._items = items
         self.close = close
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._items)
 
 
 _BEFORE_A_PIECE = {

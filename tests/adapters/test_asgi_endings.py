@@ -448,6 +448,7 @@ async def test_a_scope_without_headers_has_none(http_version):
     async def outer(scope, receive, send):
         del scope["headers"]
         await DrainMiddleware(NO)(scope, receive, send)
+        assert "headers" not in scope
 
     got = await serve(outer, wrap=None, http_version=http_version)
 
