@@ -235,7 +235,7 @@ class Order(Answer):
 
         The body goes first: nobody tells when such a file has been sent.
         """
-        return self._end(Moment.FIRST if self._drain.invited else Moment.NEVER)
+        return self._end(Moment.FIRST)
 
     def _end(self, moment: Moment) -> Plan:
         if self._drain.settled:

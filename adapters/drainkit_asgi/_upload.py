@@ -331,8 +331,7 @@ class Upload(Body):
             with self:
                 message = await self._next_or_leave()
                 # Kept before anybody else may receive, or the order would be lost.
-                if message is not None:
-                    self._keep(kept, message)
+                self._keep(kept, message)
         if message is None:
             return self.drain.waited(self._clock())
         next_step = self._took(message, self._clock())

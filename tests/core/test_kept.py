@@ -77,6 +77,17 @@ def test_it_is_full_when_a_piece_as_large_as_the_largest_would_not_fit(
     assert is_full == kept.is_full
 
 
+def test_a_piece_that_was_kept_says_how_large_the_next_may_be():
+    kept = Kept(10)
+    kept.add(b"x" * 5)
+
+    assert not kept.is_full
+
+    kept.add(b"x" * 1)
+
+    assert kept.is_full
+
+
 def test_a_smaller_piece_does_not_make_a_larger_one_forgotten():
     kept = Kept(10)
     kept.expect(8)

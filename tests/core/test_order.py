@@ -141,6 +141,16 @@ def test_a_piece_that_may_end_the_answer_is_held_as_full_until_it_is_passed(make
     assert (Stage.OPEN, 5) == (order.stage, order.passed_bytes)
 
 
+def test_a_full_piece_of_an_answer_that_has_begun_to_go_out_opens_it_again(make):
+    order = make(BEHIND, length=5)
+    order.released()
+    order.piece(5, more=True)
+    full = order.stage
+    order.passed(5)
+
+    assert (Stage.FULL, Stage.OPEN) == (full, order.stage)
+
+
 def test_a_last_piece_is_the_end_of_the_application_and_not_yet_of_the_answer(make):
     order = make()
     order.end(5)
