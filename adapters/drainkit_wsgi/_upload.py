@@ -120,6 +120,16 @@ class Upload:
         return not (self._is_tls or (descriptor is not None and is_unix_socket(descriptor)))
 
     @property
+    def _must_be_gentle(self) -> bool:
+        """Whether no read may be ended before the answer.
+
+        Not over TLS where a server gathers bytes for each read: what it then leaves on the
+        connection when it closes it costs the answer, too (TCP answers unread data with a reset).
+        """
+        gathers = self.connection.smallest_read_bytes > 1
+        return not (self.bears_shutting or (self._is_tls and gathers))
+
+    @property
     def _is_tls(self) -> bool:
         return bool(self.environ.get("wsgi.url_scheme") == "https")
 
@@ -237,7 +247,7 @@ class Upload:
         limit: Limit | None = None
         if may_pause:
             limit = reading.until_quiet
-        elif socket is not None and not self.bears_shutting:
+        elif socket is not None and self._must_be_gentle:
             limit = reading.gently
         try:
             with deadline:
