@@ -160,14 +160,14 @@ class Reading:
         """Wait without a read until one does not block, or until the drain ends."""
         drain, connection = self._drain, self._connection
         until = time.monotonic() + step.wait_seconds
-        remaining = drain.remaining_bytes
+        enough_bytes = connection.smallest_read_bytes
+        if drain.remaining_bytes is not None:
+            enough_bytes = min(enough_bytes, drain.remaining_bytes)
         while True:
             arrived = self._arrived_bytes(descriptor)
             come = arrived + (connection.buffered_bytes or 0)
-            if come >= connection.smallest_read_bytes or come == remaining:
+            if come >= enough_bytes:
                 return _at_most(step, come)
-            if remaining is not None and come > remaining:
-                return step
             if not arrived and _is_readable(descriptor, 0):
                 return step  # the client has left
             now = time.monotonic()

@@ -150,22 +150,25 @@ class Upload:
         """
         drain = self.drain
         if not drain.settled:
-            kept = self._keep()
-            if not may_read_on:
-                kept.lose()
-            step = self._begin()
-            if step is not None:
-                self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
-            if not may_read_on:
-                # A read that failed does not fail twice: who reads in close() would see the end.
-                kept.is_cut = step is not None and not drain.finished
-                kept.lost_bytes = drain.bytes_discarded
+            self._discard(is_answered=is_answered, may_read_on=may_read_on)
         if drain.report is None or drain.finished:
             return
         if not may_read_on and drain.report.outcome.closes:
             self.connection.leave_body()
         if is_answered:
             self._shut_if_left(drain.report)
+
+    def _discard(self, *, is_answered: bool, may_read_on: bool) -> None:
+        kept = self._keep()
+        if not may_read_on:
+            kept.lose()
+        step = self._begin()
+        if step is not None:
+            self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
+        if not may_read_on:
+            # A read that failed does not fail twice: who reads in close() would see the end.
+            kept.is_cut = step is not None and not self.drain.finished
+            kept.lost_bytes = self.drain.bytes_discarded
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
