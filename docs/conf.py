@@ -32,6 +32,7 @@ PACKAGES = (
     "drainkit_starlette",
     "drainkit_clients",
     "drainkit_conformance",
+    "drainkit_pytest",
     "drainkit_probe",
     "drainkit_cli",
 )
@@ -45,11 +46,17 @@ for package in map(importlib.import_module, PACKAGES):
 # indexes live on the network, and the documentation must build without one.
 nitpicky = True
 nitpick_ignore_regex = [
+    # PEP 3333's own types, under short names.
+    ("py:class", r"drainkit_wsgi\._types\..*"),
     (
         r"py:.*",
-        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|rich"
+        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|os"
+        r"|pathlib|rich"
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
+    (r"py:class", r"Path"),  # of pathlib, as a dataclass's own signature spells it
     (r"py:exc", r"ImproperlyConfigured"),  # Django's, as its users write it
-    (r"py:class", r"drainkit_\w+(\._install)?\.App"),  # a type variable: the caller's own class
+    # type variables: the caller's own class
+    (r"py:class", r"drainkit_\w+(\._install)?\.App"),
+    (r"py:class", r"drainkit\._configuration\.Application"),
 ]

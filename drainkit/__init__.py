@@ -11,6 +11,7 @@ What the world around it needs stands in one package each beside it:
     drainkit_clients        clients on raw sockets, which show what becomes of an answer
     drainkit_conformance    the cases that an adapter is held to, for authors of others
     drainkit_probe          what a deployment does to early answers
+    drainkit_pytest         a fixture for the tests of an application, on its own server
     drainkit_cli            the command ``drainkit``: ``demo`` and ``probe``
 
 And this is the engine:
@@ -26,8 +27,10 @@ And this is the engine:
 
 from ._answer import RESPONSE_BUFFER_BYTES, Stage
 from ._capacity import Capacity, process_capacity
+from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
+from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
@@ -42,11 +45,13 @@ __all__ = [
     "RESPONSE_BUFFER_BYTES",
     "BodyKind",
     "Capacity",
+    "Configuration",
     "Drain",
     "DrainControl",
     "DrainPolicy",
     "DrainReport",
     "Framing",
+    "Interface",
     "Kept",
     "LateReadError",
     "Moment",
@@ -55,11 +60,14 @@ __all__ = [
     "Order",
     "Outcome",
     "Plan",
+    "PolicyFields",
     "Read",
     "Stage",
     "Step",
+    "check_on_report",
     "framing",
     "keep_heap",
+    "needs_extra",
     "process_capacity",
     "publish",
 ]

@@ -78,9 +78,9 @@ class Drain:
         bytes_read: Body bytes that the application has read.
         bytes_discarded: Body bytes that were thrown away.
         finished: Whether the body has been read to its end.
-        invited: Whether the client sends its body without more ado. Not, as long as it waits for
-            ``100 Continue``; the adapter sets it when somebody has asked for the body, and of a
-            body of which something has come it is true.
+        invited: Whether the client sends its body without more ado. False as long as it waits for
+            ``100 Continue``. The adapter sets it when somebody has asked for the body; once the
+            application has read some of it, it is true.
         under_way: Whether the drain has begun, and neither ended nor paused.
         status: The response's status code, once the adapter has seen it.
         protocol: For the report, as the three below; may be set until the drain ends.

@@ -1,7 +1,8 @@
 """Body bytes that were read before the application asked for them.
 
 Rule 1: in order, and nothing behind a gap.
-Rule 2: who reads late has every byte, or a `LateReadError`; never an end where bytes are missing.
+Rule 2: an application that reads late has every byte, or a `LateReadError`; never an end where
+bytes are missing.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Kept:
         limit_bytes: How many bytes are kept at the most.
         lost_bytes: How many behind those were thrown away.
         has_ended: Whether the body ends behind what is kept.
-        is_cut: Whether a read was ended half-way, so that the rest cannot be had.
+        is_cut: Whether a read failed or was ended half-way, so that the rest cannot be read.
         is_answered: Whether the application has answered, so that nothing is kept any more.
     """
 
@@ -67,8 +68,8 @@ class Kept:
         Args:
             data: What was read.
             more: Whether the body goes on.
-            may_lose: Whether to throw away what does not fit. Not, where the application has begun
-                to read: it will want the rest.
+            may_lose: Whether what does not fit is thrown away. False where the application has
+                begun to read, because it will want the rest.
         """
         self.expect(len(data))
         fits = 0 if self.lost_bytes else self.limit_bytes - len(self._bytes)
@@ -98,7 +99,7 @@ class Kept:
         self.is_answered = True
 
     def error(self) -> LateReadError:
-        """Return the error for who asks for what is not there."""
+        """Return the error for an application that asks for bytes that are not there."""
         if self.is_answered:
             return LateReadError(
                 f"drainkit discarded {self.lost_bytes} bytes of this request's body, because the "

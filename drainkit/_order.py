@@ -23,7 +23,7 @@ class Moment(enum.Enum):
     """When the body is discarded, seen from the two halves of the answer's last piece."""
 
     FIRST = "first"
-    """Before the piece: clean on every server, and slow for eager clients."""
+    """Before the piece: right on every server, and slow for clients that read while they send."""
     BETWEEN = "between"
     """Behind the piece's bytes, and before the end of the answer."""
     BEHIND = "behind"
@@ -64,7 +64,7 @@ class Moments:
             ``None`` is *whole*.
         big: For an answer that is one piece and fits no socket's buffer. ``None`` is *whole*.
         uninvited: For a body that waits for an invitation. ``None`` is as for any other body, but
-            `Moment.NEVER` where it would be `Moment.FIRST` and the start has not been sent.
+            `Moment.NEVER` where it would be `Moment.FIRST` and no content has been sent.
         pieces_with_status: Statuses with which a whole answer counts as *pieces*.
         holds_full: The server may end the answer by itself when Content-Length is reached. A piece
             that reaches it is held until it is known whether it is the last.
@@ -86,7 +86,7 @@ class Moments:
 DISCARD_FIRST = Moments(
     whole=Moment.FIRST, pieces=Moment.FIRST, uninvited=Moment.NEVER, holds_full=True
 )
-"""Clean on every server; for those of which nothing is known."""
+"""Right on every server; for those of which nothing is known."""
 
 _LAST_PLANS = {
     Moment.FIRST: Plan.DISCARD_FIRST,
@@ -104,10 +104,11 @@ class Order(Answer):
 
     1. A start is held until the first piece tells which headers it needs, or until the shell will
        wait no longer.
-    2. A small error of unknown length is held, too: with Content-Length an eager client, which ends
-       its upload short at the sight of the status, sees the end of the answer before we end it.
-    3. More than a socket's buffer holds is sent only while the body is taken off the connection, or
-       behind it: a strict client does not read while it writes.
+    2. So is a small error without a length, to see whether it is the whole answer. Clients such as
+       curl stop sending when they see the status, and wait for the end of the answer. With a
+       Content-Length they see that at once, although it goes out behind the body.
+    3. More than a socket's buffer holds is sent only while the body is read, or behind it: many a
+       client reads nothing before it has sent everything.
     4. The last piece goes out as the server's `Moments` say.
 
     Attributes:
@@ -115,8 +116,9 @@ class Order(Answer):
         status: Its status code; ``None`` until it is known.
         length: Its Content-Length; ``None`` when there is none.
         passed_bytes: Bytes of its content that have been sent, or are being sent.
-        client_is_quiet: Whether the client has stopped sending, so that it reads.
-        is_patient: Whether the shell holds a piece for a while to see whether it is the last.
+        client_is_quiet: Whether the client has stopped sending. Then it reads.
+        is_patient: Whether the shell will hold a piece for a while to see whether it is the last.
+            When it waits no longer, it sets this to false and asks again.
     """
 
     __slots__ = ("_moments", "_sends_while_reading", "client_is_quiet", "is_patient")
@@ -170,15 +172,29 @@ class Order(Answer):
         if self._drain.settled:
             return Plan.PASS
         total = self.passed_bytes + nbytes
-        if self._is_complete_at(total):
-            return self.end(nbytes)
+        if self._sends_while_reading:
+            return self._piece_beside_reading(total)
+        if self.length is not None and total >= self.length:
+            return self.end(nbytes)  # nobody needs to wait for the application to say so
+        # An application that has begun to read may read between two pieces, and its client may
+        # wait for the first of them: a read that blocks would wait for that client.
+        if total > RESPONSE_BUFFER_BYTES and self._drain.untouched:
+            return Plan.READ_AHEAD
+        return Plan.PASS
+
+    def _piece_beside_reading(self, total: int) -> Plan:
+        """Say what to do with a piece that another may follow, if sending it waits for nobody.
+
+        Args:
+            total: The bytes of the answer with this piece.
+        """
         if total == self.length and self._moments.holds_full:
             return self._full()
-        if self.may_become_whole and total <= RESPONSE_BUFFER_BYTES:
+        if total <= RESPONSE_BUFFER_BYTES and self.may_become_whole:
             return Plan.HOLD
         if self._must_read_first():
             return Plan.READ_AHEAD_FIRST
-        return self._passing(total)
+        return Plan.READ_AHEAD if total > RESPONSE_BUFFER_BYTES else Plan.PASS
 
     def end(self, nbytes: int) -> Plan:
         """Say what to do with the last piece of the answer.
@@ -215,7 +231,10 @@ class Order(Answer):
         return self._end(self._moments.pieces if self.passed_bytes else self._moments.whole)
 
     def end_with_file(self) -> Plan:
-        """Say what to do with a file that the server sends by itself: nothing is sent meanwhile."""
+        """Say what to do before a file that the server sends by itself.
+
+        The body goes first: nobody tells when such a file has been sent.
+        """
         return self._end(Moment.FIRST if self._drain.invited else Moment.NEVER)
 
     def _end(self, moment: Moment) -> Plan:
@@ -270,22 +289,17 @@ class Order(Answer):
     def may_become_whole(self) -> bool:
         """Whether an error without a length may turn out to be whole in a moment.
 
-        That is worth some milliseconds, but not where a whole one comes behind the body.
+        That is worth some milliseconds, but not where a whole one, too, waits for the body.
         """
         moment = self._moments.small_error or self._moments.whole
         return (
-            self._sends_while_reading
-            and moment is not Moment.FIRST
+            moment is not Moment.FIRST
             and self.is_patient
             and self.stage is Stage.HELD
             and self.length is None
             and self._is_error
             and not self._has_trailers
         )
-
-    def _is_complete_at(self, total: int) -> bool:
-        """Whether nothing follows so many bytes, for a shell that need not wait for the end."""
-        return not self._sends_while_reading and self.length is not None and total >= self.length
 
     def _full(self) -> Plan:
         """Say what to do with a piece behind which the server may end the answer by itself."""
@@ -295,22 +309,16 @@ class Order(Answer):
         return Plan.HOLD
 
     def _must_read_first(self) -> bool:
-        """Whether the client must have sent its body before it sees the first of such an answer."""
+        """Whether the body must be read before the client sees the status.
+
+        So it is with an error that did not become a small one where no other is safe.
+        """
         return (
             self.stage is Stage.HELD
             and self._moments.small_error is not None
             and self._is_error
             and self._drain.untouched
         )
-
-    def _passing(self, total: int) -> Plan:
-        """Say what to do with a piece that is to be sent now and is not the last."""
-        fits = total <= RESPONSE_BUFFER_BYTES
-        # A blocking read could wait for a client that waits for the answer, if the application
-        # has begun to read.
-        if fits or not (self._sends_while_reading or self._drain.untouched):
-            return Plan.PASS
-        return Plan.READ_AHEAD
 
     def _would_block(self, nbytes: int) -> bool:
         """Whether sending a last piece would wait for a client that is sending, too."""

@@ -9,7 +9,10 @@ Wrap it around everything else::
 Messages that are not HTTP, and requests without a body, pass through.
 """
 
-from ._middleware import DrainMiddleware
+from drainkit import needs_extra
+
+with needs_extra(__name__, "asgi"):
+    from ._middleware import INTERFACE, DrainMiddleware
 from ._types import ASGIApplication, Message, Receive, Scope, Send
 
-__all__ = ["ASGIApplication", "DrainMiddleware", "Message", "Receive", "Scope", "Send"]
+__all__ = ["INTERFACE", "ASGIApplication", "DrainMiddleware", "Message", "Receive", "Scope", "Send"]

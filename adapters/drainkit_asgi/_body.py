@@ -198,7 +198,7 @@ class Body(Inbox):
             self._reached().leave()
 
     def close(self) -> None:
-        """Let the server not go on behind the answer where the bounds said to stop."""
+        """Keep the server from reading on behind the answer where a bound said to stop."""
         report = self.drain.report
         if report is not None and report.outcome.closes:
             self._reached().close()

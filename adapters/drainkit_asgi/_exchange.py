@@ -29,7 +29,7 @@ class Exchange:
     def __init__(
         self, scope: Scope, send: Send, server: Server, upload: Upload, loop: Loop | None
     ) -> None:
-        """Begin before the application is called; `open` knows when."""
+        """Begin before the application is called; `open` knows for which requests."""
         self._scope = scope
         self._send = send
         self._server = server

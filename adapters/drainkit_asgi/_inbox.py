@@ -1,8 +1,8 @@
 """The server's ``receive()``, called by one at a time, with no message lost.
 
-Rule 1: whoever is cancelled while it waits leaves the message to the next one.
-Rule 2: a message that has come is given without a turn of the event loop: who polls in a cancelled
-scope, as Starlette's ``is_disconnected()`` does, sees no other.
+Rule 1: a caller that is cancelled while it waits leaves the message to the next one.
+Rule 2: a message that has come is given without a turn of the event loop. A caller that polls in a
+cancelled scope, as Starlette's ``is_disconnected()`` does, sees no other.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Loop: TypeAlias = asyncio.AbstractEventLoop
 class Inbox:
     """Takes the messages of one request off the server, in order.
 
-    It is entered before a message is received, as a context, by whoever finds that it is not busy.
-    Who had to wait for that must look anew at what others have received meanwhile.
+    Whoever finds it not busy enters it, as a context, and receives a message. Whoever had to wait
+    for that must look again: others may have received meanwhile.
     """
 
     __slots__ = ("_freed", "_is_busy", "_pending", "_receive")

@@ -1,9 +1,9 @@
 """Tasks of a request's own, beside that of its application.
 
-Rule 1: under asyncio there is none, and nothing is paid for it, until one is started.
-Rule 2: a job that is stopped ends as one that has returned. What is cancelled otherwise keeps its
-traceback, and with it the request, until the garbage collector runs; granian may not reset a stream
-before.
+Rule 1: under asyncio a request has none, and pays for none, until one is started.
+Rule 2: a job that is stopped ends as if it had returned. A task that is cancelled in another way
+keeps its traceback, and with it the request, until the garbage collector runs; granian may not
+reset a stream before that.
 Rule 3: no job outlives its request.
 """
 
@@ -26,7 +26,7 @@ class Job(Protocol):
         """Cancel it."""
 
     async def wait(self) -> None:
-        """Wait for its end; who is cancelled meanwhile leaves it running.
+        """Wait for its end. A caller that is cancelled meanwhile leaves it running.
 
         Raises:
             Exception: What it raised.

@@ -22,7 +22,7 @@ LAST_MESSAGES = {
 }
 FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
-_PAIRS = (tuple, list)
+_LISTS = (list, tuple)
 _FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
@@ -63,7 +63,7 @@ def body_fields(scope: Scope) -> BodyFields | None:
     encoding: bytes | None = None
     expect: bytes | None = None
     headers = scope.get("headers", ())
-    if type(headers) is not list or (headers and type(headers[0]) not in _PAIRS):
+    if type(headers) not in _LISTS or (headers and type(headers[0]) not in _LISTS):
         # The same of a scope's headers: what can be read once is the application's to read.
         headers = scope["headers"] = [tuple(pair) for pair in headers]
     for name, value in headers:

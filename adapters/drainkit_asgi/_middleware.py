@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from drainkit import CONTROL_KEY, DrainPolicy, OnReport
+from typing import Unpack
+
+from drainkit import (
+    CONTROL_KEY,
+    Configuration,
+    DrainPolicy,
+    Interface,
+    OnReport,
+    PolicyFields,
+)
 
 from ._exchange import Exchange
 from ._messages import body_fields
 from ._types import ASGIApplication, Receive, Scope, Send
 
-_DEFAULT_POLICY = DrainPolicy()
+INTERFACE = Interface(
+    name="an ASGI application",
+    arguments=("scope", "receive", "send"),
+    is_async=True,
+    attribute="asgi_app",
+    instead={
+        2: "Around a WSGI application write drainkit_wsgi.DrainMiddleware",
+        1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
+    },
+)
 
 
 class DrainMiddleware:
@@ -25,31 +43,33 @@ class DrainMiddleware:
     def __init__(
         self,
         app: ASGIApplication,
-        policy: DrainPolicy = _DEFAULT_POLICY,
+        policy: DrainPolicy | None = None,
         *,
         on_report: OnReport | None = None,
+        **fields: Unpack[PolicyFields],
     ) -> None:
         """Wrap an application.
 
         Args:
             app: The ASGI application.
-            policy: The bounds of every drain; an application may set others for one request
-                through the `drainkit.DrainControl` under ``"drainkit.control"`` in the scope.
+            policy: The bounds of every drain; ``None`` means the defaults. An application may set
+                others for one request through the `drainkit.DrainControl` under
+                ``"drainkit.control"`` in the scope.
             on_report: Called with the `drainkit.DrainReport` of each body that was left unread.
                 ``None`` calls nobody; the logger ``drainkit`` is told in any case.
+            **fields: Fields of `drainkit.DrainPolicy`, such as ``max_bytes=1024``; they replace
+                those of *policy*.
 
         Raises:
-            TypeError: *app* or *on_report* cannot be called, or *policy* is no DrainPolicy.
+            TypeError: *app* is certainly no ASGI application, *policy* is no DrainPolicy,
+                *on_report* is no plain callable, or a keyword is no field of DrainPolicy.
+            ValueError: The value of a field is not allowed.
         """
-        if not callable(app):
-            raise TypeError(f"app must be an ASGI application (a callable); got {app!r}")
-        if not isinstance(policy, DrainPolicy):
-            raise TypeError(f"policy must be a DrainPolicy; got {policy!r}")
-        if on_report is not None and not callable(on_report):
-            raise TypeError(f"on_report must be a callable or None; got {on_report!r}")
-        self.app = app
-        self.policy = policy
-        self.on_report = on_report
+        INTERFACE.check(app)
+        configuration = Configuration.of(policy, on_report, fields)
+        self.app = INTERFACE.inside(self, app)
+        self.policy = configuration.policy
+        self.on_report = configuration.on_report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""

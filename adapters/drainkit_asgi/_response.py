@@ -91,7 +91,7 @@ class Response(Ending):
         await _METHODS[plan](self, message)
 
     def _hold(self, seconds: float) -> None:
-        """Hold what is held for so long; ``0`` is one turn of the event loop."""
+        """Let what is held wait for so many seconds; ``0`` is one turn of the event loop."""
         self._forget_timer()
         self._timer = self._jobs.call_later(seconds, self.flush_soon)
         self._upload.before_receive = self.flush_soon
@@ -123,7 +123,7 @@ class Response(Ending):
         return self.order.piece(nbytes_of(self._body or END), more=True)
 
     async def _take_over(self) -> None:
-        """Go on where a flush is, without a message lost."""
+        """Go on from where a flush has come to, and lose no message."""
         job = self._flush_job
         assert job is not None  # the caller has looked
         if self._is_reading_first:

@@ -1,6 +1,6 @@
 """A request's body: received by the application, kept for it, or discarded.
 
-Rule: where the application's next message comes from is held (`Gate`), and looked up once for each.
+Rule: a `Gate` holds where the application's next message comes from; no other state tells.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class Upload(Body):
         return {"type": REQUEST, "body": body, "more_body": more}
 
     async def _look_behind_gap(self) -> None:
-        """Return if the client has left; otherwise raise, but not at whom only looks.
+        """Return if the client has left. Otherwise raise, but not at a caller that only polls.
 
         Raises:
             LateReadError: The application wants a body that was discarded.
@@ -216,14 +216,14 @@ class Upload(Body):
                 nbytes = len(message.get("body", b""))
                 kept.lost_bytes += nbytes
                 self._count(nbytes, message.get("more_body", False))
-        # Who polls in a cancelled scope ends here, and has seen that nobody left.
+        # A caller that polls in a cancelled scope ends here, and has seen that nobody left.
         await anyio.lowlevel.checkpoint()
         raise kept.error()
 
     def _give_up(self, error: Exception) -> None:
-        """Leave a body alone that something outside of drainkit has refused to the application.
+        """Leave the body alone: something before drainkit refused it to the application.
 
-        It took a message for that, perhaps the last one, and may do so with the next.
+        That took a message to do so, perhaps the last one, and may take the next.
         """
         drain = self.open_drain()
         if not drain.settled:
@@ -252,9 +252,9 @@ class Upload(Body):
             self._over.set()
 
     def over_behind_answer(self) -> None:
-        """Do the same behind an answer whose body needed no drain.
+        """Do so behind an answer whose body needed no drain.
 
-        A body that is still the server's stays so: it gives what the application may have.
+        Where the application still receives from the server, the server says what it may have.
         """
         if self.gate is not _SERVER:
             self.over()

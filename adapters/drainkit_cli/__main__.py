@@ -1,6 +1,6 @@
 """``python -m drainkit_cli`` is ``drainkit``."""
 
-from ._commands import main
+from . import main
 
 if __name__ == "__main__":
     main(prog_name="python -m drainkit_cli")

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
+
+# A client may take a single LF for the end of a line of the head (RFC 9112 section 2.2), and all
+# real ones do. On Python 3.14 gunicorn's own error pages have one: textwrap.dedent eats the CR.
+_LINE_END = re.compile(rb"\r?\n")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 _State = Literal[
     "head", "length", "chunk-size", "chunk-data", "chunk-end", "trailers", "until-eof", "done"
@@ -125,11 +131,11 @@ class ResponseParser:
         return True
 
     def _head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
+        end = _HEAD_END.search(self._buffer)
+        if end is None:
             return False
-        lines = bytes(self._buffer[:end]).split(b"\r\n")
-        del self._buffer[: end + 4]
+        lines = _LINE_END.split(bytes(self._buffer[: end.start()]))
+        del self._buffer[: end.end()]
         version, _, rest = lines[0].partition(b" ")
         if not version.startswith(b"HTTP/1."):
             raise ResponseError(f"no status line but {lines[0][:40]!r}")

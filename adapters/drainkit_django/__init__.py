@@ -10,7 +10,10 @@ In the settings::
 answers outside of it. Both at once drain once.
 """
 
-from ._middleware import DrainMiddleware
-from ._wsgi import get_wsgi_application
+from drainkit import needs_extra
+
+with needs_extra(__name__, "django"):
+    from ._middleware import DrainMiddleware
+    from ._wsgi import get_wsgi_application
 
 __all__ = ["DrainMiddleware", "get_wsgi_application"]

@@ -9,24 +9,33 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from ._settings import SETTING, read
+from ._settings import read
 
 MIDDLEWARE_PATH = "drainkit_django.DrainMiddleware"
 
 
 def check_drainkit(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Check ``settings.DRAINKIT`` and ``settings.MIDDLEWARE``."""
-    _, problems = read(getattr(settings, SETTING, {}))
+    _, problems = read()
     errors = [
         Error(problem.message, hint=problem.hint, id=problem.check_id) for problem in problems
     ]
     return [*errors, *_placement()]
 
 
-def _placement() -> Iterator[Warning]:
+def _placement() -> Iterator[Error | Warning]:
     middleware = list(settings.MIDDLEWARE)
+    foreign = [
+        entry for entry in middleware if entry.startswith("drainkit") and entry != MIDDLEWARE_PATH
+    ]
+    for entry in foreign:
+        yield Error(
+            f"{entry!r} in settings.MIDDLEWARE is no middleware for Django.",
+            hint=f"Write {MIDDLEWARE_PATH!r} instead.",
+            id="drainkit.E006",
+        )
     if MIDDLEWARE_PATH not in middleware:
-        if not _wsgi_module_names_drainkit():
+        if not foreign and not _wsgi_module_names_drainkit():
             yield Warning(
                 f"drainkit does nothing: {MIDDLEWARE_PATH!r} is not in settings.MIDDLEWARE.",
                 hint="Make it the first entry, or use drainkit_django.get_wsgi_application() in "

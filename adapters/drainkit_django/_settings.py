@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,24 +16,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from drainkit import DrainPolicy, OnReport
+from drainkit import Configuration, DrainPolicy, OnReport, check_on_report
 
 SETTING = "DRAINKIT"
 _ON_REPORT = "on_report"
+_POLICY = "policy"
 _FIELDS = [field.name for field in dataclasses.fields(DrainPolicy)]
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What a site chose.
-
-    Attributes:
-        policy: The bounds of every drain.
-        on_report: Told of every drain; ``None`` when nobody is.
-    """
-
-    policy: DrainPolicy
-    on_report: OnReport | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +39,39 @@ class Problem:
     hint: str
 
 
-def read(value: object) -> tuple[Configuration, list[Problem]]:
-    """Read the setting's value; return what is good of it and all that is not."""
-    policy = DrainPolicy()
-    on_report: OnReport | None = None
+def read() -> tuple[Configuration, list[Problem]]:
+    """Read ``settings.DRAINKIT``; return what it chooses, and everything that is wrong."""
+    problems = list(_misplaced())
+    value = getattr(settings, SETTING, {})
+    if isinstance(value, DrainPolicy):
+        return Configuration(value, None), problems
     if not isinstance(value, Mapping):
         problem = Problem(
             "drainkit.E001",
-            f"settings.{SETTING} must be a dict; got {value!r}.",
+            f"settings.{SETTING} must be a dict or a DrainPolicy; got {value!r}.",
             f"Write a dict such as {SETTING} = {{'{_FIELDS[0]}': ...}}, or remove the setting.",
         )
-        return Configuration(policy, on_report), [problem]
-    problems: list[Problem] = []
-    for key, item in value.items():
+        return Configuration(DrainPolicy(), None), [*problems, problem]
+    policy = DrainPolicy()
+    on_report: OnReport | None = None
+    # The policy first: the fields beside it replace its own.
+    for key, item in sorted(value.items(), key=lambda entry: entry[0] != _POLICY):
         where = f"settings.{SETTING}[{key!r}]"
-        if key == _ON_REPORT:
+        if key == _POLICY:
+            if isinstance(item, DrainPolicy):
+                policy = item
+            else:
+                message = f"{where} is {item!r}, which is not allowed."
+                hint = "Give a drainkit.DrainPolicy, or its fields as keys."
+                problems.append(Problem("drainkit.E003", message, hint))
+        elif key == _ON_REPORT:
             try:
                 on_report = _on_report(item)
-            except ImportError as exc:
+            except (ImportError, TypeError) as exc:
                 hint = "Give a callable, or the dotted path of one."
                 problems.append(Problem("drainkit.E004", f"{where} is {item!r}: {exc}.", hint))
         elif key not in _FIELDS:
-            hint = f"Remove it, or use one of: {', '.join([*_FIELDS, _ON_REPORT])}."
+            hint = f"Remove it, or use one of: {', '.join([*_FIELDS, _POLICY, _ON_REPORT])}."
             problems.append(Problem("drainkit.E002", f"{where} is not known to drainkit.", hint))
         else:
             try:
@@ -83,10 +82,23 @@ def read(value: object) -> tuple[Configuration, list[Problem]]:
     return Configuration(policy, on_report), problems
 
 
+def _misplaced() -> Iterator[Problem]:
+    """Yield the settings that seem to be drainkit's, and that nobody reads."""
+    for name in dir(settings):
+        if not name.startswith(SETTING) or name == SETTING:
+            continue
+        key = name.removeprefix(f"{SETTING}_").lower()
+        known = key if key in (*_FIELDS, _POLICY, _ON_REPORT) else _FIELDS[0]
+        yield Problem(
+            "drainkit.E005",
+            f"settings.{name} is not known to drainkit.",
+            f"Write {SETTING} = {{'{known}': ...}} instead.",
+        )
+
+
 def _on_report(item: Any) -> OnReport | None:
     target = import_string(item) if isinstance(item, str) else item
-    if target is not None and not callable(target):
-        raise ImportError("it cannot be called")
+    check_on_report(target)
     return target  # type: ignore[no-any-return]
 
 
@@ -98,7 +110,7 @@ def configuration() -> Configuration:
         ImproperlyConfigured: Something is wrong with the setting; the message names each key, its
             value and the cure.
     """
-    chosen, problems = read(getattr(settings, SETTING, {}))
+    chosen, problems = read()
     if problems:
         raise ImproperlyConfigured(
             " ".join(f"{problem.message} {problem.hint}" for problem in problems)
@@ -107,7 +119,7 @@ def configuration() -> Configuration:
 
 
 def _forget(*, setting: str, **kwargs: Any) -> None:
-    if setting == SETTING:
+    if setting.startswith(SETTING):
         configuration.cache_clear()
 
 

@@ -11,7 +11,10 @@ Call `init_app` where the application is made::
 `PlacementWarning` tells when that is not enough.
 """
 
-from ._install import init_app
-from ._middleware import DrainMiddleware, PlacementWarning
+from drainkit import needs_extra
+
+with needs_extra(__name__, "starlette"):
+    from ._install import init_app
+    from ._middleware import DrainMiddleware, PlacementWarning
 
 __all__ = ["DrainMiddleware", "PlacementWarning", "init_app"]

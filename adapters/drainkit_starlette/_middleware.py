@@ -6,11 +6,13 @@ Rule: an object holds configuration only; what belongs to one request is drainki
 from __future__ import annotations
 
 import warnings
+from typing import Any, Unpack
 
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import drainkit_asgi
-from drainkit import CONTROL_KEY, DrainPolicy, OnReport
+from drainkit import CONTROL_KEY, DrainPolicy, OnReport, PolicyFields
 
 # starlette/middleware/body_limit.py, MAX_BODY_SIZE_SCOPE_KEY; Starlette before 1.6 has no limit.
 _LIMIT_KEY = "starlette.max_body_size"
@@ -41,6 +43,7 @@ class DrainMiddleware:
         policy: DrainPolicy | None = None,
         *,
         on_report: OnReport | None = None,
+        **fields: Unpack[PolicyFields],
     ) -> None:
         """Wrap an application.
 
@@ -49,17 +52,22 @@ class DrainMiddleware:
             policy: The bounds of every drain. ``None`` means the defaults.
             on_report: Called with the `drainkit.DrainReport` of each body that was left unread.
                 ``None`` calls nobody; the logger ``drainkit`` is told in any case.
+            **fields: Fields of `drainkit.DrainPolicy`, such as ``max_bytes=1024``; they replace
+                those of *policy*.
 
         Raises:
-            TypeError: *app* or *on_report* cannot be called, or *policy* is no DrainPolicy.
+            TypeError: *app* is certainly no ASGI application, *policy* is no DrainPolicy,
+                *on_report* is no plain callable, or a keyword is no field of DrainPolicy.
+            ValueError: The value of a field is not allowed.
         """
-        if not callable(app):
-            raise TypeError(f"app must be an ASGI application (a callable); got {app!r}")
+        drainkit_asgi.INTERFACE.check(app)
         self._app = app
         self._drain = drainkit_asgi.DrainMiddleware(
-            self._call_app, policy if policy is not None else DrainPolicy(), on_report=on_report
+            self._call_app, policy, on_report=on_report, **fields
         )
         self._has_warned = False
+        if isinstance(app, Starlette):
+            _refuse_as_class(self, app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
@@ -80,3 +88,23 @@ class DrainMiddleware:
                 stacklevel=2,
             )
         await self._app(scope, receive, send)
+
+
+def _refuse_as_class(middleware: DrainMiddleware, app: Starlette) -> None:
+    """Let the application refuse to start if *middleware* was given to its ``add_middleware``.
+
+    That takes a class, and calls the instance as if it were one. What is wrong shows only when the
+    application builds its stack: an instance around an application is no mistake by itself.
+    """
+    build = app.build_middleware_stack
+
+    def checked() -> Any:
+        classes: list[object] = [entry.cls for entry in app.user_middleware]
+        if any(one is middleware for one in classes):
+            raise TypeError(
+                "add_middleware takes the class: write app.add_middleware(DrainMiddleware), not "
+                "app.add_middleware(DrainMiddleware(app))"
+            )
+        return build()
+
+    app.build_middleware_stack = checked  # type: ignore[method-assign]

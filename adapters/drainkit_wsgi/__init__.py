@@ -11,6 +11,6 @@ cannot stand outside its application: one request, its body and its response.
 """
 
 from ._exchange import Exchange
-from ._middleware import DrainMiddleware
+from ._middleware import INTERFACE, DrainMiddleware
 
-__all__ = ["DrainMiddleware", "Exchange"]
+__all__ = ["INTERFACE", "DrainMiddleware", "Exchange"]

@@ -58,7 +58,7 @@ class Exchange:
 
     @property
     def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
+        """Whether nothing is left to do, as the body has been read or its drain has ended."""
         if self._upload is None:
             return self._input.left_bytes <= 0
         return self._upload.drain.settled

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Unpack
 
-from drainkit import DrainPolicy, OnReport
+from drainkit import Configuration, DrainPolicy, Interface, OnReport, PolicyFields
 
 from ._exchange import has_body, open_body
 from ._types import Environ, StartResponse, WSGIApplication
 
-_DEFAULT_POLICY = DrainPolicy()
+INTERFACE = Interface(
+    name="a WSGI application",
+    arguments=("environ", "start_response"),
+    is_async=False,
+    attribute="wsgi_app",
+    instead={
+        3: "Around an ASGI application write drainkit_asgi.DrainMiddleware",
+        1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
+    },
+)
 
 
 class DrainMiddleware:
@@ -26,31 +36,33 @@ class DrainMiddleware:
     def __init__(
         self,
         app: WSGIApplication,
-        policy: DrainPolicy = _DEFAULT_POLICY,
+        policy: DrainPolicy | None = None,
         *,
         on_report: OnReport | None = None,
+        **fields: Unpack[PolicyFields],
     ) -> None:
         """Wrap an application.
 
         Args:
             app: The WSGI application.
-            policy: The bounds of every drain; an application may set others for one request
-                through the `drainkit.DrainControl` under ``"drainkit.control"``.
+            policy: The bounds of every drain; ``None`` means the defaults. An application may set
+                others for one request through the `drainkit.DrainControl` under
+                ``"drainkit.control"``.
             on_report: Called with the `drainkit.DrainReport` of each body that was left unread.
                 ``None`` calls nobody; the logger ``drainkit`` is told in any case.
+            **fields: Fields of `drainkit.DrainPolicy`, such as ``max_bytes=1024``; they replace
+                those of *policy*.
 
         Raises:
-            TypeError: *app* or *on_report* cannot be called, or *policy* is no DrainPolicy.
+            TypeError: *app* is certainly no WSGI application, *policy* is no DrainPolicy,
+                *on_report* is no plain callable, or a keyword is no field of DrainPolicy.
+            ValueError: The value of a field is not allowed.
         """
-        if not callable(app):
-            raise TypeError(f"app must be a WSGI application (a callable); got {app!r}")
-        if not isinstance(policy, DrainPolicy):
-            raise TypeError(f"policy must be a DrainPolicy; got {policy!r}")
-        if on_report is not None and not callable(on_report):
-            raise TypeError(f"on_report must be a callable or None; got {on_report!r}")
-        self.app = app
-        self.policy = policy
-        self.on_report = on_report
+        INTERFACE.check(app)
+        configuration = Configuration.of(policy, on_report, fields)
+        self.app = INTERFACE.inside(self, app)
+        self.policy = configuration.policy
+        self.on_report = configuration.on_report
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Call the application, and see to its request's body."""

@@ -196,7 +196,7 @@ class Reading:
             kept.add(data)
             kept.is_cut = is_broken_off
         if is_broken_off:
-            return self._broken_off(error, nbytes, now)
+            return self._broken_off(error, nbytes, now, is_late=deadline.fired)
         if nbytes == 0:
             if remaining is not None:
                 return drain.disconnected(now)
@@ -207,10 +207,15 @@ class Reading:
             return drain.stop(Outcome.IDLE, now)
         return next_step
 
-    def _broken_off(self, error: Exception | None, nbytes: int, now: float) -> DrainReport:
-        """End the drain behind a read that failed, or that the deadline ended half-way."""
+    def _broken_off(
+        self, error: Exception | None, nbytes: int, now: float, *, is_late: bool
+    ) -> DrainReport:
+        """End the drain behind a read that failed, or that the deadline ended half-way.
+
+        Behind the deadline the server may call what is missing malformed, or a client that left.
+        """
         drain = self._drain
-        if error is None or isinstance(error, TimeoutError):
+        if is_late or error is None or isinstance(error, TimeoutError):
             # Such a read cannot be taken up again, whatever the deadline.
             step = drain.waited(now, nbytes)
             if isinstance(step, DrainReport):

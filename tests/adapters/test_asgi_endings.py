@@ -448,6 +448,7 @@ async def test_a_scope_without_headers_has_none(http_version):
     async def outer(scope, receive, send):
         del scope["headers"]
         await DrainMiddleware(NO)(scope, receive, send)
+        assert "headers" not in scope
 
     got = await serve(outer, wrap=None, http_version=http_version)
 
@@ -762,13 +763,33 @@ async def test_what_on_report_raises_costs_nobody_the_answer(caplog):
     ("arguments", "named"),
     [
         ((None,), "app must be an ASGI application"),
-        ((NO, None), "policy must be a DrainPolicy; got None"),
+        ((NO, 5), "policy must be a DrainPolicy or None; got 5"),
         ((NO, {"max_bytes": 5}), "policy must be a DrainPolicy"),
     ],
 )
 async def test_a_middleware_made_wrongly_says_so_at_once(arguments, named):
     with pytest.raises(TypeError, match=named):
         DrainMiddleware(*arguments)
+
+
+async def test_fields_are_taken_as_keywords_too():
+    middleware = DrainMiddleware(NO, None, max_bytes=3)
+
+    assert DrainPolicy(max_bytes=3) == middleware.policy
+
+
+async def test_middleware_around_the_application_that_calls_it_says_what_to_write():
+    class Framework:
+        async def __call__(self, scope, receive, send):
+            await self.asgi_app(scope, receive, send)
+
+    app = Framework()
+    app.asgi_app = NO
+    app.asgi_app = DrainMiddleware(app)
+    got = await serve(app, wrap=None)
+
+    assert isinstance(got.raised, RuntimeError)
+    assert "write app.asgi_app = DrainMiddleware(app.asgi_app), not" in str(got.raised)
 
 
 async def test_on_report_must_be_callable():

@@ -1,7 +1,5 @@
 """Rules 5 and 6 of the design's section 6: who receives what, and what is never received."""
 
-import tracemalloc
-
 import anyio
 import pytest
 
@@ -437,6 +435,7 @@ async def test_a_body_that_comes_in_single_bytes_is_kept_in_as_much_memory_as_it
 
     Under trio, because asyncio in debug mode keeps and notes much of its own.
     """
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
     limit = 4000
     allocated = []
 

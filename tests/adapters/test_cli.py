@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -17,7 +16,8 @@ pytest.importorskip("rich", reason="drainkit demo needs rich (extra: cli)")
 
 from click.testing import CliRunner, Result
 
-from drainkit_cli import _experiment, main
+from drainkit_cli import _experiment
+from drainkit_cli._commands import main
 
 PAGE = _experiment.PAGE
 LIMIT_SECONDS = 60.0
@@ -210,7 +210,7 @@ def test_version():
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from drainkit_cli import main
+from drainkit_cli._commands import main
 main(sys.argv[1:])
 """
 
@@ -252,6 +252,7 @@ def test_ctrl_c_while_the_server_starts_ends_it_without_a_traceback(monkeypatch)
 
 def on_terminal(*arguments: str, columns: int = 80, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that was written."""
+    pty = pytest.importorskip("pty", reason="needs a terminal of Unix")
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(

@@ -282,8 +282,10 @@ def test_an_expectation_met_lets_the_body_out_at_once(upload_with: Client) -> No
             "POST",
             b"abcdefghijkl",
         ),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 5\r\n\n\n\nabc", "POST", b"\n\nabc"),
+        (b"HTTP/1.1 500 No\nContent-Length: 3\n\r\nabc", "POST", b"abc"),
     ],
-    ids=["length", "until-eof", "interim", "head", "empty", "chunked"],
+    ids=["length", "until-eof", "interim", "head", "empty", "chunked", "single LF", "LF, CRLF"],
 )
 @pytest.mark.parametrize("client", [strict, eager])
 def test_a_response_that_dribbles_in_is_parsed_whole(

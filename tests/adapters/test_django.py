@@ -510,6 +510,29 @@ def test_on_report_may_be_a_dotted_path():
     assert 1 == len(reports)
 
 
+async def told_later(report):
+    """Take a report, if somebody awaits it."""
+
+
+POLICY = DrainPolicy(max_bytes=5, idle_seconds=2)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (POLICY, (POLICY, None)),
+        ({"policy": POLICY, "on_report": keep}, (POLICY, keep)),
+        ({"max_bytes": 6, "policy": POLICY}, (dataclasses.replace(POLICY, max_bytes=6), None)),
+    ],
+)
+def test_a_policy_may_stand_in_the_setting_or_be_it(value, expected):
+    with override_settings(DRAINKIT=value):
+        app = drainkit_django.get_wsgi_application()
+
+        assert expected == (app.policy, app.on_report)
+        assert [] == checks.run_checks(tags=["drainkit"])
+
+
 BAD = [
     *(({field: value}, "E003") for field in FIELDS for value in ("7", -1, True, float("nan"), [])),
     ({"max_byte": 1}, "E002"),
@@ -520,6 +543,9 @@ BAD = [
     ({"on_report": f"{__name__}.no_such_name"}, "E004"),
     ({"on_report": f"{__name__}.BODY"}, "E004"),
     ({"on_report": 5}, "E004"),
+    ({"on_report": f"{__name__}.told_later"}, "E004"),
+    ({"policy": {"max_bytes": 1}}, "E003"),
+    ({"policy": None}, "E003"),
     ([("max_bytes", 1)], "E001"),
     (None, "E001"),
     ("max_bytes", "E001"),
@@ -553,6 +579,28 @@ def test_all_that_is_wrong_is_told_at_once():
         WSGIHandler()
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("DRAINKIT_MAX_SECONDS", "{'max_seconds': ...}"),
+        ("DRAINKIT_ON_REPORT", "{'on_report': ...}"),
+        ("DRAINKIT_MAX_BYTE", "{'max_bytes': ...}"),
+        ("DRAINKITS", "{'max_bytes': ...}"),
+    ],
+)
+def test_a_setting_of_another_name_is_refused_with_the_right_one(name, written):
+    with override_settings(**{name: 1}):
+        for make in (WSGIHandler, drainkit_django.get_wsgi_application):
+            with pytest.raises(ImproperlyConfigured) as caught:
+                make()
+        (found,) = checks.run_checks(tags=["drainkit"])
+
+    assert "drainkit.E005" == found.id
+    assert f"settings.{name} is not known to drainkit. Write DRAINKIT = {written} instead." == (
+        str(caught.value)
+    )
+
+
 # --- the other checks ----------------------------------------------------------------------------
 
 
@@ -571,6 +619,31 @@ def test_not_being_first_is_found():
 
 def test_being_useless_under_asgi_is_found():
     assert ["drainkit.W002"] == found(ASGI_APPLICATION="site.asgi.application")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "drainkit_wsgi.DrainMiddleware",
+        "drainkit_asgi.DrainMiddleware",
+        "drainkit_starlette.DrainMiddleware",
+    ],
+)
+def test_middleware_of_another_world_does_not_start_and_is_found(entry):
+    pytest.importorskip(entry.partition(".")[0], reason="needs starlette")
+    with (
+        override_settings(MIDDLEWARE=[entry, CSRF]),
+        pytest.raises(TypeError, match=r"In Django's MIDDLEWARE write 'drainkit_django\."),
+    ):
+        WSGIHandler()
+
+    assert ["drainkit.E006"] == found(MIDDLEWARE=[entry, CSRF])
+    assert ["drainkit.E006"] == found(MIDDLEWARE=[FIRST, entry])
+
+
+@pytest.mark.parametrize("entry", ["drainkit_django.Middleware", "drainkit_flask.init_app"])
+def test_another_name_of_drainkit_in_middleware_is_found(entry):
+    assert ["drainkit.E006"] == found(MIDDLEWARE=[entry, CSRF])
 
 
 @pytest.mark.parametrize("value", [None, "no.such.module", "nodots", ".dots", "django.VERSION"])

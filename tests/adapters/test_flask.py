@@ -131,6 +131,14 @@ def test_the_configuration_goes_over_the_policy_and_the_policy_over_the_defaults
     assert expected == app.extensions["drainkit"].policy
 
 
+def test_fields_are_taken_as_keywords_too():
+    app = make_app(DRAINKIT_IDLE_SECONDS=2)
+    init_app(app, DrainPolicy(max_seconds=7, idle_seconds=3), max_bytes=1, idle_seconds=4)
+
+    expected = DrainPolicy(max_seconds=7, max_bytes=1, idle_seconds=2)
+    assert expected == app.extensions["drainkit"].policy
+
+
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_can_be_configured(field):
     app = init_app(make_app(**{f"DRAINKIT_{field.upper()}": 7}))
@@ -150,14 +158,16 @@ def test_a_bad_value_is_refused_with_the_name_of_its_key(field, value):
     assert "drainkit" not in app.extensions
 
 
-@pytest.mark.parametrize("key", ["DRAINKIT_MAX_BYTE", "DRAINKIT_", "DRAINKIT_max_bytes"])
+@pytest.mark.parametrize(
+    "key", ["DRAINKIT", "DRAINKITS", "DRAINKIT_MAX_BYTE", "DRAINKIT_", "DRAINKIT_max_bytes"]
+)
 def test_an_unknown_key_is_refused_with_the_known_ones(key):
     with pytest.raises(ValueError, match=f"{key}.*DRAINKIT_MAX_BYTES, DRAINKIT_MAX_SECONDS"):
         init_app(make_app(**{key: 1}))
 
 
 def test_keys_of_others_are_left_alone():
-    init_app(make_app(MAX_BYTES="x", drainkit_max_bytes="x", DRAINKITS="x"))
+    init_app(make_app(MAX_BYTES="x", drainkit_max_bytes="x"))
 
 
 @pytest.mark.parametrize(
@@ -166,11 +176,34 @@ def test_keys_of_others_are_left_alone():
         ((Flask("site").wsgi_app,), {}, "app must be a Flask application"),
         ((Flask("site"), {"max_bytes": 1}), {}, "policy must be a DrainPolicy or None"),
         ((Flask("site"),), {"on_report": "print"}, "on_report must be a callable or None"),
+        ((Flask("site"),), {"max_byte": 1}, "'max_byte' is no argument"),
     ],
 )
 def test_arguments_of_the_wrong_type_are_refused(arguments, options, message):
     with pytest.raises(TypeError, match=message):
         init_app(*arguments, **options)
+
+
+@pytest.mark.parametrize("body", [b"", b"bytes"])
+def test_middleware_around_the_application_that_calls_it_says_what_to_write(body):
+    """It called itself until Python refused."""
+    app = make_app(PROPAGATE_EXCEPTIONS=True)
+    app.wsgi_app = DrainMiddleware(app)
+
+    with pytest.raises(RuntimeError, match=r"app\.wsgi_app = DrainMiddleware\(app\.wsgi_app\), "):
+        app.test_client().post("/read", data=body)
+
+
+def test_middleware_around_the_whole_application_works():
+    got = upload(DrainMiddleware(make_app()), "/redirect")
+
+    assert ("302 FOUND", MIB) == (got.status, got.source.given_bytes)
+
+
+def test_asgi_middleware_around_flask_says_what_to_write():
+    asgi = pytest.importorskip("drainkit_asgi", reason="needs anyio")
+    with pytest.raises(TypeError, match=r"Around a WSGI application write drainkit_wsgi\."):
+        asgi.DrainMiddleware(make_app())
 
 
 # --- twice ---------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from drainkit import DISCARD_FIRST, Moment, Moments, Order, Plan, Stage
 from drainkit_asgi._proxies import moments_behind
 from drainkit_asgi.servers import SERVERS, UNKNOWN
+from drainkit_wsgi.servers._rows import SERVERS as WSGI_SERVERS
 from tests.orders import page, picture, rows, stages
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,7 +48,7 @@ def changed(name, **moments):
             other = dataclasses.replace(subject.moments, **moments) if is_meant else subject.moments
             yield dataclasses.replace(subject, moments=other)
 
-    return {"ASGI": world}
+    return {**rows.WORLDS, "ASGI": world}
 
 
 @pytest.mark.parametrize(
@@ -80,11 +81,26 @@ def test_a_call_that_leads_elsewhere_makes_another_page_and_another_picture(made
     assert all(content != other[path] for path, content in made.items())
 
 
-def test_every_server_has_a_line():
-    told = {name for lines in rows.tables(list(rows.asgi())).values() for line in lines
-            for name in line.servers.split(", ")}  # fmt: skip
+@pytest.mark.parametrize(
+    ("world", "servers"), [(rows.asgi, SERVERS), (rows.wsgi, WSGI_SERVERS)], ids=["ASGI", "WSGI"]
+)
+def test_every_server_has_a_line(world, servers):
+    alone = rows.tables(list(world()))[rows.ALONE]
+    told = {name for line in alone for name in line.servers.split(", ")}
 
-    assert {server.name for server in (*SERVERS, UNKNOWN)} == told
+    assert {"unknown", *(server.name for server in servers)} <= told
+
+
+def test_what_differs_by_framing_or_status_has_a_line_of_its_own():
+    """Cheroot reads away a body of known length before its headers, but not with a 413."""
+    lines = {
+        name: line.cells
+        for line in rows.tables(list(rows.wsgi()))[rows.ALONE]
+        for name in line.servers.split(", ")
+        if line.versions == "1"
+    }
+
+    assert lines["cheroot"] != lines["cheroot (413)"] == lines["cheroot (chunked)"]
 
 
 def test_http_1_0_is_as_good_a_sign_of_nginx_as_connection_close():

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import socket
@@ -25,7 +24,7 @@ pytest.importorskip("jsonschema", reason="the tests of --json need jsonschema")
 import jsonschema
 from click.testing import CliRunner, Result
 
-from drainkit_cli import main
+from drainkit_cli._commands import main
 from drainkit_clients import Answer
 from drainkit_probe import CLIENTS, WAYS, BadTargetError, Target, is_loopback, schema
 from drainkit_probe._stacks import stack_of, whose_words
@@ -607,7 +606,7 @@ def test_colours_when_asked_for():
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from drainkit_cli import main
+from drainkit_cli._commands import main
 main(["probe", *sys.argv[1:]])
 """
 
@@ -651,6 +650,7 @@ def test_ctrl_c_prints_what_was_measured(as_json):
 
 def on_terminal(*arguments: str, typed: str = "", columns: int = 80, **env: str) -> tuple[int, str]:
     """Run the command on a terminal; return its exit status and all that was written."""
+    pty = pytest.importorskip("pty", reason="needs a terminal of Unix")
     ours, theirs = pty.openpty()
     try:
         process = subprocess.Popen(

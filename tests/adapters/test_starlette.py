@@ -291,7 +291,7 @@ def test_middleware_that_is_added_later_is_inside():
 def test_a_second_call_that_changes_nothing_is_allowed_even_when_it_runs():
     reports = []
     app = init_app(make_app(), on_report=reports.append)
-    on_report = app.state.drainkit.on_report
+    on_report = app.state.drainkit.configuration.on_report
     init_app(app, on_report=on_report)
     upload(app, "/to_login")
     init_app(app, DrainPolicy(), on_report=on_report)
@@ -327,6 +327,7 @@ def test_an_application_that_runs_is_refused():
         ((print,), {}, "app must be a Starlette or FastAPI application"),
         ((Starlette(), {"max_bytes": 1}), {}, "policy must be a DrainPolicy or None"),
         ((Starlette(),), {"on_report": "print"}, "on_report must be a callable or None"),
+        ((Starlette(),), {"max_byte": 1}, "'max_byte' is no argument"),
     ],
 )
 def test_init_app_refuses_arguments_of_the_wrong_type(arguments, options, message):
@@ -340,6 +341,12 @@ def test_init_app_refuses_arguments_of_the_wrong_type(arguments, options, messag
         (("app",), {}, "app must be an ASGI application"),
         ((print, {"max_bytes": 1}), {}, "policy must be a DrainPolicy"),
         ((print,), {"on_report": "print"}, "on_report must be a callable or None"),
+        ((print,), {"max_byte": 1}, "'max_byte' is no argument"),
+        (
+            (lambda environ, start_response: [],),
+            {},
+            "Around a WSGI application write drainkit_wsgi",
+        ),
     ],
 )
 def test_the_middleware_refuses_arguments_of_the_wrong_type(arguments, options, message):
@@ -353,6 +360,44 @@ def test_the_policy_reaches_the_drain():
             app.add_middleware(DrainMiddleware, policy=DrainPolicy(max_bytes=0))
 
         assert 0 == upload(app, "/to_login").body.given_bytes
+
+
+def test_fields_are_taken_as_keywords_too():
+    for app in (init_app(make_app(), max_bytes=0), make_app()):
+        if not hasattr(app.state, "drainkit"):
+            app.add_middleware(DrainMiddleware, DrainPolicy(max_seconds=7), max_bytes=0)
+
+        assert 0 == upload(app, "/to_login").body.given_bytes
+
+
+def test_an_instance_where_the_class_belongs_does_not_start():
+    app = make_app()
+    app.add_middleware(DrainMiddleware(app))
+
+    with pytest.raises(TypeError, match=r"write app\.add_middleware\(DrainMiddleware\), not "):
+        app.build_middleware_stack()
+    got = upload(app, "/to_login")
+    assert "add_middleware takes the class" in str(got.raised)
+
+
+def test_an_instance_around_an_application_is_no_mistake():
+    app = make_app()
+    got = upload(DrainMiddleware(app), "/to_login")
+    mounted = Starlette(
+        routes=[Mount("/inner", make_app(), middleware=[Middleware(DrainMiddleware)])]
+    )
+
+    assert (303, MIB) == (got.status, got.body.given_bytes)
+    assert (303, MIB) == (lambda got: (got.status, got.body.given_bytes))(
+        upload(mounted, "/inner/to_login")
+    )
+
+
+def test_wsgi_middleware_around_starlette_says_what_to_write():
+    import drainkit_wsgi
+
+    with pytest.raises(TypeError, match=r"Around an ASGI application write drainkit_asgi\."):
+        drainkit_wsgi.DrainMiddleware(make_app())
 
 
 # --- what is not HTTP -----------------------------------------------------------------------------

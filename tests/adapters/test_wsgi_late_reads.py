@@ -6,7 +6,6 @@ that is not the body's.
 
 import contextlib
 import io
-import tracemalloc
 
 import pytest
 
@@ -365,6 +364,7 @@ def test_a_read_that_would_cross_the_gap_takes_nothing():
 @pytest.mark.parametrize("limit", [0, 1, 5000, 300_000])
 def test_what_is_kept_takes_no_more_memory_than_it_has_bytes(limit):
     """And a bytearray's eighth, which it allocates in advance."""
+    tracemalloc = pytest.importorskip("tracemalloc", reason="PyPy has none")
     allocated = []
 
     def make(environ, chunks):

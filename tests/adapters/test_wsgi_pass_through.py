@@ -346,13 +346,19 @@ def test_a_file_that_uwsgi_would_hand_to_sendfile_is_returned_untouched():
     ("arguments", "named"),
     [
         ((None,), "app must be a WSGI application"),
-        ((answering(), None), "policy must be a DrainPolicy; got None"),
+        ((answering(), 5), "policy must be a DrainPolicy or None; got 5"),
         ((answering(), {"max_bytes": 5}), "policy must be a DrainPolicy"),
     ],
 )
 def test_a_middleware_made_wrongly_says_so_at_once(arguments, named):
     with pytest.raises(TypeError, match=named):
         DrainMiddleware(*arguments)
+
+
+def test_fields_are_taken_as_keywords_too():
+    middleware = DrainMiddleware(answering(), None, max_bytes=3)
+
+    assert DrainPolicy(max_bytes=3) == middleware.policy
 
 
 def test_on_report_must_be_callable():

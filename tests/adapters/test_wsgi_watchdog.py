@@ -130,6 +130,25 @@ def test_a_read_of_a_silent_client_ends_at_the_deadline(pair, app):
     assert 0.2 <= seconds < 0.2 + LATE_SECONDS
 
 
+@pytest.mark.parametrize("error", [ConnectionResetError("left"), ValueError("bad chunk")], ids=repr)
+def test_a_read_that_fails_because_the_deadline_ended_it_is_a_silence(pair, error, monkeypatch):
+    """To one server the rest of a chunked body is malformed, to another the client has left."""
+
+    class Fails(FromConnection):
+        def read(self, size):
+            if len(data := super().read(size)) < size:
+                raise error
+            return data
+
+    monkeypatch.setitem(globals(), "FromConnection", Fails)
+    server, _ = pair
+    policy = DrainPolicy(idle_seconds=0.2)
+    fields = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    got, _ = serve_on(server, policy=policy, length=None, **fields)
+
+    assert Outcome.IDLE is got.outcome
+
+
 @pytest.mark.parametrize("app", ["behind the response", "before the response", "read ahead"])
 def test_one_byte_at_a_time_passes_no_deadline(pair, app):
     """It passes every timeout of the socket; the watchdog shuts it all the same."""

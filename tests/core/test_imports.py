@@ -12,6 +12,7 @@ ADAPTERS = {
     "drainkit_conformance",
     "drainkit_django",
     "drainkit_flask",
+    "drainkit_pytest",
     "drainkit_probe",
     "drainkit_starlette",
     "drainkit_wsgi",

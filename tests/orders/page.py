@@ -38,6 +38,8 @@ nothing is left to discard.
   `late_read_bytes`.
 - *Full piece* is one that reaches the answer's Content-Length, when it is not known whether another
   message follows. It is *held* for some milliseconds where the server may end the answer by itself.
+  Under WSGI nobody waits for another message: it is the last, and the table says when the body is
+  discarded.
 
 The first piece of a success goes out at once. So does that of an error with a Content-Length,
 except where the table says *behind the body*.
@@ -79,7 +81,7 @@ def _world(world: list[Subject]) -> Iterator[str]:
             yield f"| {line.servers} | {line.versions} | {' | '.join(line.cells)} |"
         yield ""
     eager = named(world, lambda subject: subject.invites_eagerly)
-    yield f"Servers that send the invitation by themselves, so that no body waits: {eager}.\n"
+    yield f"Servers on which no read invites a body, so that *uninvited* does not apply: {eager}.\n"
 
 
 def _stages(found: list[Transition]) -> str:

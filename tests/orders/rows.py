@@ -5,6 +5,7 @@ Rule: a world is one function that returns its subjects, and an entry of `WORLDS
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from drainkit import (
@@ -20,6 +21,11 @@ from drainkit import (
 )
 from drainkit_asgi._proxies import moments_behind
 from drainkit_asgi.servers import SERVERS, UNKNOWN, Server, server_of
+from drainkit_wsgi._response import _moments_for
+from drainkit_wsgi.servers import Invitation
+from drainkit_wsgi.servers import Server as WsgiServer
+from drainkit_wsgi.servers._rows import SERVERS as WSGI_SERVERS
+from drainkit_wsgi.servers._rows import UNKNOWN as WSGI_UNKNOWN
 
 _SMALL_BYTES = 5
 _BIG_BYTES = RESPONSE_BUFFER_BYTES + 1
@@ -48,6 +54,7 @@ WORDS = {
     Plan.READ_AHEAD_FIRST: "behind the body",
 }
 STORED = "stored"
+EVERY = "every server that does not store"
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,10 @@ class Subject:
         moments: When the body may be discarded there.
         sends_while_reading: Whether the adapter can do both at once.
         is_stored: Whether the server has the whole body before it calls the application.
-        invites_eagerly: Whether it sends ``100 Continue`` by itself.
+        invites_eagerly: Whether no body waits for a read: it sends ``100 Continue`` by itself, or
+            never.
+        may_invite: Whether the adapter reads behind an answer although that might invite the body.
+        status: The status of all its answers that are meant; ``None`` for any.
     """
 
     server: str
@@ -71,6 +81,8 @@ class Subject:
     sends_while_reading: bool
     is_stored: bool = False
     invites_eagerly: bool = False
+    may_invite: bool = True
+    status: int | None = None
 
 
 def order_of(
@@ -81,7 +93,7 @@ def order_of(
         DrainPolicy(), Framing(BodyKind.CHUNKED, expects_continue=expects), capacity=Capacity()
     )
     order = Order(drain, subject.moments, sends_while_reading=subject.sends_while_reading)
-    order.start(status, length)
+    order.start(subject.status or status, length)
     return order
 
 
@@ -119,6 +131,8 @@ def _full_piece(subject: Subject) -> str:
 
 
 def _uninvited(subject: Subject) -> str:
+    if not subject.may_invite:
+        return WORDS[Plan.END]
     return WORDS[order_of(subject, 401, expects=True).end(_SMALL_BYTES)]
 
 
@@ -179,10 +193,50 @@ def asgi() -> Iterator[Subject]:
                 )
 
 
-# --- WSGI: to be added here, as `asgi` is, once drainkit_wsgi has rows with moments; then an entry
-# --- of WORLDS. Nothing else must change.
+# --- WSGI -----------------------------------------------------------------------------------------
 
-WORLDS: dict[str, Callable[[], Iterator[Subject]]] = {"ASGI": asgi}
+
+def wsgi() -> Iterator[Subject]:
+    """Return the subjects of `drainkit_wsgi`."""
+    headers = {ALONE: {}, BEHIND_GO: {"HTTP_X_FORWARDED_HOST": "example.org"}}
+    for behind, environ in headers.items():
+        for server in (*WSGI_SERVERS, WSGI_UNKNOWN):
+            for version in ("1", "2", "3"):
+                if behind in _PROXIES and version != "1":
+                    continue
+                for name, moments, status in _kinds(server, f"HTTP/{version}", environ):
+                    yield Subject(
+                        server=name,
+                        version=version,
+                        behind=behind,
+                        moments=moments,
+                        sends_while_reading=False,
+                        is_stored=server.buffers_body,
+                        invites_eagerly=server.invitation is not Invitation.ON_READ,
+                        may_invite=False,
+                        status=status,
+                    )
+
+
+def _kinds(
+    server: WsgiServer, protocol: str, environ: dict[str, Any]
+) -> Iterator[tuple[str, Moments, int | None]]:
+    """Return what a row knows of its server's requests and answers, each kind by its name."""
+
+    def moments_of(framing: Framing) -> Moments:
+        drain = Drain(None, framing, protocol=protocol)
+        return _moments_for(SimpleNamespace(server=server, drain=drain, environ=environ))
+
+    with_length = moments_of(Framing(BodyKind.LENGTH, 1))
+    without = moments_of(Framing(BodyKind.CHUNKED))
+    yield server.name, with_length, None
+    if without != with_length:
+        yield f"{server.name} (chunked)", without, None
+    for status in sorted(with_length.pieces_with_status):
+        yield f"{server.name} ({status})", with_length, status
+
+
+WORLDS: dict[str, Callable[[], Iterator[Subject]]] = {"ASGI": asgi, "WSGI": wsgi}
 
 
 # --- the table ------------------------------------------------------------------------------------
@@ -208,23 +262,27 @@ def tables(subjects: Sequence[Subject]) -> dict[str, list[Line]]:
             by_server = found.setdefault(subject.behind, {}).setdefault(told, {})
             by_server.setdefault(subject.server, []).append(subject.version)
     versions = list(dict.fromkeys(subject.version for subject in subjects))
+    every = {subject.server for subject in subjects if not subject.is_stored}
     return {
         behind: [
-            line for told, by_server in kinds.items() for line in _lines(told, by_server, versions)
+            line
+            for told, by_server in kinds.items()
+            for line in _lines(told, by_server, versions, every)
         ]
         for behind, kinds in found.items()
     }
 
 
 def _lines(
-    told: tuple[str, ...], by_server: dict[str, list[str]], versions: list[str]
+    told: tuple[str, ...], by_server: dict[str, list[str]], versions: list[str], every: set[str]
 ) -> Iterator[Line]:
     groups: dict[tuple[str, ...], list[str]] = {}
     for server, spoken in by_server.items():
         groups.setdefault(tuple(spoken), []).append(server)
     for spoken, servers in groups.items():
         spoken_text = "any" if list(spoken) == versions else ", ".join(spoken)
-        yield Line(", ".join(servers), spoken_text, told)
+        servers_text = EVERY if set(servers) == every else ", ".join(servers)
+        yield Line(servers_text, spoken_text, told)
 
 
 def named(subjects: Sequence[Subject], is_meant: Callable[[Subject], bool]) -> str:

@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -27,18 +29,17 @@ class _Fleet:
         *,
         wrap: bool,
         policy: dict[str, Any] | None,
-        env: dict[str, str],
     ) -> Running:
         if absent := server.missing():
             pytest.skip(f"needs {absent}")
-        key = json.dumps([server.name, app, wrap, policy, env], sort_keys=True)
+        key = json.dumps([server.name, app, wrap, policy], sort_keys=True)
         if key in self._running and not self._running[key][1].alive():
             self._stop(key)
         if key not in self._running:
             while len(self._running) >= _AT_ONCE:
                 self._stop(next(iter(self._running)))
-            row = replace(server, app=app, env=(*server.env, *env.items()))
             with contextlib.ExitStack() as stack:
+                row = replace(server, app=app)
                 started = stack.enter_context(running(row, wrap=wrap, policy=policy))
                 self._running[key] = (stack.pop_all(), started)
         # The one asked for last stays longest.
@@ -54,14 +55,21 @@ class _Fleet:
         self._running.pop(key)[0].close()
 
 
+def _ended(number: int, frame: FrameType | None) -> None:
+    # As Ctrl-C: pytest tears down its fixtures and the servers end.
+    raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """Return what plays scenarios; its servers are stopped at the end of the module."""
+    before = signal.signal(signal.SIGTERM, _ended)
     fleet = _Fleet()
     try:
         yield Stage(fleet.start)
     finally:
         fleet.stop()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _server_of(item: pytest.Item) -> str:

@@ -43,7 +43,7 @@ from tests.servers.harness import ALL_SERVERS, Running, Server
 APPLICATIONS = Path(__file__).resolve().parent / "applications"
 
 # How often each scenario is played, on every server, when the environment says so.
-_TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
+TIMES = int(os.environ.get("DRAINKIT_TEST_PARITY", "0"))
 
 MARGIN_SECONDS = 0.2
 # A machine that is busy with something else may be late by itself. Such a time is taken again, and
@@ -93,6 +93,7 @@ SERVERS: dict[str, Server] = {
     )
 }
 USUAL = ("uvicorn-httptools", "hypercorn-asyncio", "granian-asgi")
+OTHERS = tuple(name for name in SERVERS if name not in USUAL)
 HTTP2 = ("hypercorn-asyncio", "granian-asgi", "hypercorn-trio")
 
 
@@ -154,7 +155,7 @@ class _Case:
     play: Callable[..., Seen]
     right: Right
     policy: dict[str, Any] | None
-    env: dict[str, str]
+    causes: Collection[str]
 
 
 class Stage:
@@ -166,7 +167,7 @@ class Stage:
     def compare(self, server: str, case: _Case, parameters: dict[str, Any]) -> list[str]:
         """Play a scenario bare and with drainkit; return what is wrong, a sentence each."""
         actors = [
-            self._start(SERVERS[server], case.app, wrap=wrap, policy=case.policy, env=case.env)
+            self._start(SERVERS[server], case.app, wrap=wrap, policy=case.policy)
             for wrap in (False, True)
         ]
         best: tuple[dict[str, float], dict[str, float]] = ({}, {})
@@ -176,9 +177,14 @@ class Stage:
             logs = [_log_size(actor) for actor in actors]
             seen = [case.play(actor, **parameters) for actor in actors]
             wrong += case.right.wrong_facts(seen[0].facts, seen[1].facts)
-            wrong += _new_faults(
-                *(_log_since(actor, size) for actor, size in zip(actors, logs, strict=True))
+            bare, drained = (
+                _log_since(actor, size) for actor, size in zip(actors, logs, strict=True)
             )
+            wrong += [
+                f"the log says {fault!r} with drainkit"
+                for fault in _FAULTS
+                if fault in drained and fault not in bare and fault not in case.causes
+            ]
             for times, one in zip(best, seen, strict=True):
                 for name, value in one.seconds.items():
                     seconds = math.inf if value is None else value
@@ -208,22 +214,16 @@ def _log_since(actor: Running, size: int) -> str:
     return actor.log_path.read_bytes()[size:].decode("utf-8", "replace")
 
 
-def _new_faults(bare: str, drained: str) -> list[str]:
-    return [
-        f"the log says {fault!r} with drainkit"
-        for fault in _FAULTS
-        if fault in drained and fault not in bare
-    ]
-
-
 _turns: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
 
-def _servers_for(module: str, able: Collection[str], unable: Mapping[str, str]) -> list[Any]:
+def _servers_for(
+    module: str, able: Collection[str], unable: Mapping[str, str], *, takes_turns: bool
+) -> list[Any]:
     able = [name for name in SERVERS if name in able]
-    others = [name for name in able if name not in USUAL]
+    others = [name for name in able if name not in USUAL and name not in unable]
     chosen = able
-    if not _TIMES and others:
+    if takes_turns and others and not TIMES:
         other = others[next(_turns[module]) % len(others)]
         chosen = [name for name in able if name in USUAL or name == other]
     return [
@@ -240,8 +240,10 @@ def scenario(
     within: Mapping[str, float] | None = None,
     margin_seconds: float = MARGIN_SECONDS,
     policy: dict[str, Any] | None = None,
-    env: Mapping[str, str] | None = None,
+    causes: Collection[str] = (),
     servers: Collection[str] = tuple(SERVERS),
+    takes_turns: bool = True,
+    is_repeated: bool = True,
     unable: Mapping[str, str] | None = None,
     requires: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., Seen]], Callable[..., None]]:
@@ -254,20 +256,23 @@ def scenario(
         within: The longest that each time may be, where the bare server keeps it.
         margin_seconds: How much later than bare a time may be.
         policy: The fields of drainkit's policy that are not at their defaults.
-        env: More environment variables, for the module.
+        causes: What the log may say because the application does it on purpose.
         servers: The servers that it is for.
+        takes_turns: Whether by default one of the servers that are not `USUAL` is enough.
+        is_repeated: Whether to play it as often as the environment says. Not, where that makes
+            more of them anyway.
         unable: The servers among those that cannot play it, and why.
         requires: The modules that it needs besides those of its server.
     """
     judged = Right(facts=right, better=better, within=within or {}, margin_seconds=margin_seconds)
 
     def decorate(play: Callable[..., Seen]) -> Callable[..., None]:
-        case = _Case(app=app, play=play, right=judged, policy=policy, env=dict(env or {}))
+        case = _Case(app=app, play=play, right=judged, policy=policy, causes=causes)
 
         def test(stage: Stage, server: str, **parameters: Any) -> None:
             for module in requires:
                 pytest.importorskip(module)
-            for _ in range(max(_TIMES, 1)):
+            for _ in range(max(TIMES, 1) if is_repeated else 1):
                 wrong = stage.compare(server, case, parameters)
 
                 assert [] == wrong, "\n".join(wrong)
@@ -281,13 +286,10 @@ def scenario(
         stage = inspect.Parameter("stage", inspect.Parameter.KEYWORD_ONLY)
         test.__signature__ = inspect.Signature([stage, *own])  # type: ignore[attr-defined]
         del test.__wrapped__  # type: ignore[attr-defined]
-        names = _servers_for(play.__module__, servers, unable or {})
+        names = _servers_for(play.__module__, servers, unable or {}, takes_turns=takes_turns)
         return pytest.mark.parametrize("server", names)(test)
 
     return decorate
-
-
-# --- what scenarios share ------------------------------------------------------------------------
 
 
 def new_run() -> str:

@@ -81,8 +81,6 @@ class Peer:
         """The seconds since the request was sent."""
         return time.monotonic() - self.start
 
-    # --- what goes out --------------------------------------------------------------------------
-
     def request(
         self,
         target: str,
@@ -112,11 +110,11 @@ class Peer:
             body = chunk(body) if body else b""
         self.write(("\r\n".join([*lines, *headers]) + "\r\n\r\n").encode("latin-1") + body)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, timeout_seconds: float = PATIENCE_SECONDS) -> bool:
         """Send bytes; False if the connection has failed, which `error` then tells."""
         if self.error is not None:
             return False
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._socket.settimeout(timeout_seconds)
         try:
             self._socket.sendall(data)
         except OSError as error:
@@ -146,8 +144,6 @@ class Peer:
                 self.wait(lambda: False, due - time.monotonic())
             time.sleep(max(0.0, due - time.monotonic()))
         return True
-
-    # --- what comes back ------------------------------------------------------------------------
 
     def wait(self, until: Callable[[], object], timeout_seconds: float = PATIENCE_SECONDS) -> bool:
         """Read until something is true, the server closes or the time is up.

@@ -18,20 +18,27 @@ _PAGE_BYTES = 300 * 65_536 + len(b"END")
 
 @scenario(
     "parity_plain",
-    right={"pages": [(200, _PAGE_BYTES)] * 3, "polls": ["whole"] * 3},
+    right={"pages": [(200, _PAGE_BYTES)] * 2, "polls": ["whole"] * 2},
     better=("pages", "polls"),
+    unable={
+        "gunicorn-asgi": "once a poll was cancelled, receive() says that the client has left",
+        "hypercorn-trio": "a poll that trio cancels receives nothing",
+    },
 )
 def test_a_page_of_19_mb_is_whole_beside_an_upload_of_6_mb_that_a_poll_swallows(
     server: Running,
 ) -> Seen:
-    """A strict client, three times: it reads only once it has sent everything."""
+    """A strict client, twice: it reads only once it has sent everything.
+
+    The bare server reads no more while the answer waits for the client, and stands still then.
+    """
     pages = []
     polls = []
-    for _ in range(3):
+    for _ in range(2):
         run = new_run()
         upload = Upload(path=f"/polled-page?run={run}", size_bytes=6_000_000, pause_seconds=0.02)
         with Connection(server.address) as connection:
-            answer = connection.strict(upload, timeout_seconds=8.0)
+            answer = connection.strict(upload, timeout_seconds=5.0)
         pages.append((answer.status if answer.delivered else None, len(answer.body)))
         polls.append(notes(server, run).get("poll"))
     return Seen({"pages": pages, "polls": polls})
@@ -47,7 +54,7 @@ _FLOOD = chunk(b"z" * 65_536)
     right={"bounded": True, "closed": True},
     better=("bounded", "closed"),
     policy={"max_bytes": 4 * _MIB, "max_seconds": 2.0, "idle_seconds": 1.0},
-    within={"closed": 6.0},
+    within={"closed": 4.0},
 )
 @pytest.mark.parametrize("path", ["/streamed", "/paged"])
 def test_a_flood_behind_an_answer_ends_at_the_bound(server: Running, path: str) -> Seen:
@@ -64,9 +71,9 @@ def test_a_flood_behind_an_answer_ends_at_the_bound(server: Running, path: str) 
 
         reader = threading.Thread(target=read)
         reader.start()
-        deadline = time.monotonic() + 8.0
+        deadline = time.monotonic() + 5.0
         while time.monotonic() < deadline and taken <= _MOST_TAKEN_BYTES + _MIB:
-            if not peer.write(_FLOOD):
+            if not peer.write(_FLOOD, 2.0):
                 break
             taken += 65_536
             time.sleep(0.002)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 _JSON = b'{"question": "when?"}'
 _AS_JSON = ("Content-Type: application/json",)
 # What the application works before the first event.
-_WORK_SECONDS = 1.5
+_WORK_SECONDS = 1.0
 
 FRAMEWORKS = ("starlette", "sse_starlette", "fastapi", "litestar", "quart", "falcon")
 # Quart and Falcon are made for asyncio.
@@ -40,6 +40,7 @@ _EVENTS = {"status": 200, "event": True, "whole": True}
     "parity_plain",
     right={"status": 200, "body": b"GOT 10"},
     within={"head": 0.3, "whole": 1.0},
+    unable={"gunicorn-asgi": "it sends the headers with the first of the body"},
 )
 @pytest.mark.parametrize("first", [b"", b"12345"])
 @pytest.mark.parametrize("framing", ["length", "chunked"])

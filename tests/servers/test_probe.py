@@ -14,7 +14,7 @@ pytest.importorskip("rich", reason="drainkit probe needs rich (extra: cli)")
 
 from click.testing import CliRunner
 
-from drainkit_cli import main
+from drainkit_cli._commands import main
 from tests.servers import harness
 from tests.servers.cases import TRIES_WITHOUT
 from tests.servers.conftest import Fleet

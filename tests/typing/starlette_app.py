@@ -23,5 +23,9 @@ app.add_middleware(DrainMiddleware, policy=DrainPolicy(max_bytes=None), on_repor
 Starlette(middleware=[Middleware(DrainMiddleware, DrainPolicy(), on_report=told)])
 category: type[Warning] = PlacementWarning
 
-app.add_middleware(DrainMiddleware, max_bytes=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+app.add_middleware(DrainMiddleware, max_bytes=1, idle_seconds=2.5)
+assert_type(init_app(Starlette(), max_bytes=None), Starlette)
+
+init_app(Starlette(), max_byte=1)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+init_app(Starlette(), max_bytes="1")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 init_app(DrainMiddleware)  # type: ignore[type-var] # pyright: ignore[reportArgumentType]

@@ -50,8 +50,9 @@ class Server:
         invites_eagerly: ``100 Continue`` goes out before the application asks for the body, so
             the body comes. Elsewhere the first ``receive()`` might invite it.
         stepped_module: How the name of the module begins that defines the class whose method its
-            ``receive`` is, if that gives what has come without waiting and, where it must wait,
-            does so for a future that any task may wait for. ``None`` where it is not known to.
+            ``receive`` is. It stands here if such a ``receive`` gives what has come without
+            waiting, and otherwise waits for a future that any task may wait for; ``None`` if that
+            is not known.
         is_stepped: Whether the ``receive`` of this request is such a one.
         connection: What can be told to it.
     """

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 from parity_parts import Application, drained, drained_starlette, entry
 
-WORK_SECONDS = 1.5
+WORK_SECONDS = 1.0
 EVENT = "data: 1\n\n"
 
 

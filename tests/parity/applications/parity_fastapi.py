@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI
 from parity_parts import Application, drained_starlette, entry
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 POOL = 5
 PAGE = "<p>Your file is too large, and this is a page that says so.</p>\n" * 64
@@ -39,17 +39,6 @@ async def upload(held: Connection) -> Response:
 async def greet(held: Connection) -> Response:
     """Greet, which needs a connection."""
     return PlainTextResponse("hello")
-
-
-@app.post("/fastapi/events")
-async def events() -> Response:
-    """Start the response, work, and send the first event; the body is not wanted."""
-
-    async def pieces() -> AsyncIterator[str]:
-        await anyio.sleep(1.5)
-        yield "data: 1\n\n"
-
-    return StreamingResponse(pieces(), media_type="text/event-stream")
 
 
 if importlib.util.find_spec("sqlalchemy"):

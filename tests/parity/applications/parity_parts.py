@@ -27,10 +27,20 @@ _notes: dict[str, dict[str, Any]] = defaultdict(dict)
 _alive: dict[str, int] = defaultdict(int)
 
 
+def query_of(scope: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what a request's query says."""
+    return parse_qs(scope["query_string"].decode("latin-1"))
+
+
 def run_of(scope: Mapping[str, Any]) -> str:
     """Return the name of the run that a request belongs to."""
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    return query.get("run", [""])[0]
+    return query_of(scope).get("run", [""])[0]
+
+
+def alphabet(start: int, length: int) -> bytes:
+    """Return a part of the alphabet's endless repetition, by which a hole shows."""
+    shift = start % 26
+    return (b"abcdefghijklmnopqrstuvwxyz" * (length // 26 + 2))[shift : shift + length]
 
 
 def note(scope: Mapping[str, Any], name: str, value: Any) -> None:

@@ -13,23 +13,25 @@ from parity_parts import (
     Scope,
     Send,
     Since,
+    alphabet,
     body,
     drained,
     entry,
     living,
     note,
+    query_of,
     respond,
     start,
 )
 
 POOL = 5
-WORK_SECONDS = 1.5
+WORK_SECONDS = 1.0
 LIMIT_SECONDS = 1.0
 PIECE = b"x" * 65_536
 # granian sends headers that announce events at once, and others with the first of the body.
 EVENTS = {"content-type": "text/event-stream"}
 # Nobody polls or streams for longer, whoever stays.
-_LAST_SECONDS = 8.0
+_LAST_SECONDS = 6.0
 
 
 class Holding:
@@ -74,7 +76,7 @@ async def early(scope: Scope, receive: Receive, send: Send) -> None:
         await start(send, 413)
         await body(send, b"too large")
     since.note("behind")
-    await anyio.sleep(WORK_SECONDS * 2)
+    await anyio.sleep(2.0)
     since.note("work")
 
 
@@ -180,21 +182,25 @@ async def length(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def failing(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, and raise behind it."""
-    await respond(send, 413, b"too large")
+    """Answer, with a length or in chunks, and raise behind it."""
+    if scope["path"].endswith("/length"):
+        await respond(send, 413, b"too large")
+    else:
+        await start(send, 413)
+        await body(send, b"too large")
     raise LookupError("raised behind the answer, as the scenario wants it")
 
 
-def noting(app: Application) -> Application:
-    """Put a middleware around an application that notes what it raises."""
+def noting(app: Application, place: str) -> Application:
+    """Put a middleware around an application that notes what it raises, and when."""
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         since = Since(scope)
         try:
             await app(scope, receive, send)
         except Exception as error:
-            note(scope, "raised", type(error).__name__)
-            since.note("raised_seconds")
+            note(scope, place, type(error).__name__)
+            since.note(f"{place}_seconds")
             raise
 
     return application
@@ -291,6 +297,65 @@ async def headless(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 200, b"headers: %a" % ("headers" in scope))
 
 
+async def scripted(scope: Scope, receive: Receive, send: Send) -> None:
+    """Do what the query says, a word for each step, and note what came of it.
+
+    ``r2`` receives two messages, ``R`` the rest of the body, ``s200`` starts the response, ``l10``
+    the same with a Content-Length, ``b10`` sends ten bytes, ``e10`` ten and the end, ``p5`` waits
+    for 5 ms.
+    """
+    since = Since(scope)
+    body_read = _BodyRead()
+    sent_bytes = 0
+    try:
+        for step in query_of(scope)["steps"][0].split():
+            kind, number = step[0], int(step[1:] or 0)
+            if kind in "rR":
+                await body_read.receive(receive, None if kind == "R" else number)
+            elif kind == "s":
+                await start(send, number)
+            elif kind == "l":
+                await start(send, 200, {"content-length": str(number)})
+            elif kind == "p":
+                await anyio.sleep(number / 1000)
+            else:
+                await body(send, alphabet(sent_bytes, number), more=kind == "b")
+                sent_bytes += number
+    except Exception as error:
+        note(scope, "error", type(error).__name__)
+        raise
+    finally:
+        note(scope, "read", body_read.facts())
+        since.note("done")
+
+
+class _BodyRead:
+    """What a scripted application has received of its body."""
+
+    def __init__(self) -> None:
+        self._nbytes = 0
+        self._in_order = True
+        self._ended = False
+        self._left = False
+
+    async def receive(self, receive: Receive, most: int | None) -> None:
+        """Receive so many messages, or all; what follows the end is not looked at."""
+        while not (self._ended or self._left) and most != 0:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                self._left = True
+                return
+            data = message.get("body", b"")
+            self._in_order &= data == alphabet(self._nbytes, len(data))
+            self._nbytes += len(data)
+            self._ended = not message.get("more_body", False)
+            most = None if most is None else most - 1
+
+    def facts(self) -> dict[str, Any]:
+        """Return what came, for the scenario."""
+        return {"bytes": self._nbytes, "in_order": self._in_order, "ended": self._ended}
+
+
 async def _read(receive: Receive) -> bytes:
     received = b""
     more = True
@@ -314,9 +379,10 @@ application = entry(
         "streamed": drained(streamed),
         "paged": drained(paged),
         "length": limiting(drained(length)),
-        "failing": noting(drained(failing)),
+        "failing": noting(drained(noting(failing, "inside")), "outside"),
         "grouped": drained(grouped),
         "context": watching(drained(setting)),
+        "scripted": drained(scripted),
         "once": once(drained(listing)),
         "headless": without_headers(drained(headless)),
     }
