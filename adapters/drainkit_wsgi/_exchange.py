@@ -179,6 +179,7 @@ def open_body(
     stream, is_read_elsewhere = environ["wsgi.input"], False
     length = get("CONTENT_LENGTH")
     framed: int | Framing
+    # As nearly every request with a body. Here, because a call would cost each of them.
     if (
         type(length) is str
         and length.isdigit()
@@ -187,15 +188,9 @@ def open_body(
         and "HTTP_TRANSFER_ENCODING" not in environ
         and "HTTP_EXPECT" not in environ
     ):
-        framed = left_bytes = int(length)  # as nearly every request with a body
+        framed = left_bytes = int(length)
     else:
-        framed, chunks = _looked_at_closely(environ, server, stream)
-        if chunks is not None:
-            stream, is_read_elsewhere = chunks, True
-        if framed.kind is BodyKind.NO_BODY:
-            left_bytes = 0
-        else:
-            left_bytes = NO_LENGTH if framed.length is None else framed.length
+        framed, left_bytes, stream, is_read_elsewhere = _looked_at_closely(environ, server, stream)
     source = Input(stream, policy, left_bytes)
     environ[CONTROL_KEY] = source
     if not is_read_elsewhere:
@@ -215,18 +210,28 @@ def open_body(
     return Exchange(facts, source)
 
 
-def _looked_at_closely(environ: Environ, server: Server, stream: Any) -> tuple[Framing, Any]:
-    """Return how a body is framed, and what reads it where ``wsgi.input`` does not."""
-    framed = framing_of(environ, server)
-    chunks = None
+def _looked_at_closely(
+    environ: Environ, server: Server, stream: Any
+) -> tuple[Framing, int, Any, bool]:
+    """Look at a body that is not framed by a plain Content-Length alone.
+
+    Returns:
+        The framing; the bytes for `Input`; the stream that has the body, and whether the
+        application reads it by the server's own means, and not from ``wsgi.input``.
+    """
+    framed, is_read_elsewhere = framing_of(environ, server), False
+    if framed.kind is BodyKind.NO_BODY:
+        return framed, 0, stream, False
     if framed.kind is BodyKind.CHUNKED and not environ.get("wsgi.input_terminated"):
-        # An application reads such a body by the server's own means, and not from wsgi.input.
         chunks = server.connection.chunked_stream(stream)
         if chunks is None:
             # Nobody tells where the body ends when wsgi.input is read.
             problem = "the server does not end chunked bodies"
             framed = Framing(BodyKind.UNKNOWN, None, framed.expects_continue, problem)
-    return framed, chunks
+        else:
+            stream, is_read_elsewhere = chunks, True
+    left_bytes = NO_LENGTH if framed.length is None else framed.length
+    return framed, left_bytes, stream, is_read_elsewhere
 
 
 def has_body(environ: Environ) -> bool:

@@ -136,18 +136,18 @@ class LateInput:
     def _read(self, size: int | None, *, is_line: bool) -> bytes:
         """Return what is kept, as far as it is asked for, then what the server's stream has."""
         kept = self.kept
-        nbytes = 0 if kept is None else len(kept)
-        if size is not None and size < nbytes:
-            nbytes = size
-        line_bytes = kept.find_line(nbytes) if kept is not None and is_line else 0
+        if size == 0:
+            return b""
+        if kept is None:
+            return self._read_behind(size, is_line=is_line)
+        nbytes = len(kept) if size is None else min(size, len(kept))
+        line_bytes = kept.find_line(nbytes) if is_line else 0
         rest = b""
         if line_bytes:
             nbytes = line_bytes
         elif nbytes != size:
             # First: should the server's stream raise, what is kept stays so.
             rest = self._read_behind(None if size is None else size - nbytes, is_line=is_line)
-        if kept is None or not nbytes:
-            return rest
         self._drain.late_read(nbytes)
         return kept.take(nbytes) + rest
 
@@ -160,14 +160,19 @@ class LateInput:
             return b""
         remaining = drain.remaining_bytes
         left_bytes = NO_LENGTH if remaining is None else remaining
-        if is_line:
-            data = _read_line(self.stream, left_bytes if size is None else min(size, left_bytes))
-        elif size is None:
-            data = _read_all(self.stream, left_bytes)
-        else:
-            data = self.stream.read(min(size, left_bytes))
+        data = self._ask(size, left_bytes, is_line=is_line)
         to_end = size is None and not is_line
-        drain.app_read(len(data), more=not (to_end or not data or len(data) == left_bytes))
+        drain.app_read(len(data), more=not (to_end or len(data) in (0, left_bytes)))
+        return data
+
+    def _ask(self, size: int | None, left_bytes: int, *, is_line: bool) -> bytes:
+        """Ask the server's stream for what the application wants, and for no more than is left."""
+        if size is None and not is_line:
+            return _read_all(self.stream, left_bytes)
+        nbytes = left_bytes if size is None else min(size, left_bytes)
+        if is_line:
+            return _read_line(self.stream, nbytes)
+        data: bytes = self.stream.read(nbytes)
         return data
 
 

@@ -31,10 +31,13 @@ _QUIET_SECONDS = 0.5
 # it, and is the last place where a client would stop sending.
 _NEAR_END_BYTES = 65_536
 
-# What a server may have in a buffer of its own is asked for byte by byte, and in reads of so many
-# as long as that comes at once: few enough that a client that drips soon ends one too many.
+# What a server may have in a buffer of its own is asked for byte by byte, and in twice as many up
+# to so many as long as that comes at once: few enough that a client that drips soon ends the last.
 _UNSEEN_BYTES = 64
 _AT_ONCE_SECONDS = 0.001
+
+# The largest TLS record (RFC 8446 section 5.1).
+_RECORD_BYTES = 16_384
 
 # How often it is looked whether enough has come.
 _LOOK_SECONDS = 0.01
@@ -62,6 +65,7 @@ class Reading:
         "_is_tls",
         "_kept",
         "_stream",
+        "_unseen_bytes",
         "client_is_quiet",
     )
 
@@ -93,6 +97,7 @@ class Reading:
         self._kept = kept
         self._is_tls = is_tls
         self._asked_at = float("-inf")
+        self._unseen_bytes = 1
         self.client_is_quiet = client_is_quiet
 
     def run(self, deadline: Deadline, step: Step, limit: Limit | None) -> DrainReport | None:
@@ -143,23 +148,26 @@ class Reading:
         # What the server has is not known. The socket's own timeout ends a read of one byte.
         now = time.monotonic()
         arrived = self._arrived_bytes(self._descriptor)
-        has_buffered = arrived == 0 and now - self._asked_at < _AT_ONCE_SECONDS
-        # Only behind a read of what was not seen to be there.
+        if arrived < _RECORD_BYTES and not self._is_plain:
+            arrived = 0  # perhaps no more than a part of a record
+        is_at_once = now - self._asked_at < _AT_ONCE_SECONDS
+        self._unseen_bytes = min(_UNSEEN_BYTES, self._unseen_bytes * 2) if is_at_once else 1
+        # Only a read of what was not seen to be there tells that there may be more.
         self._asked_at = now if arrived == 0 else float("-inf")
-        return _at_most(step, max(arrived, _UNSEEN_BYTES if has_buffered else 1))
+        return _at_most(step, max(arrived, self._unseen_bytes))
 
     def _when_enough_has_come(self, step: Read, descriptor: int) -> Step:
         """Wait without a read until one does not block, or until the drain ends."""
         drain, connection = self._drain, self._connection
         until = time.monotonic() + step.wait_seconds
-        remaining = drain.remaining_bytes
+        enough_bytes = connection.smallest_read_bytes
+        if drain.remaining_bytes is not None:
+            enough_bytes = min(enough_bytes, drain.remaining_bytes)
         while True:
             arrived = self._arrived_bytes(descriptor)
             come = arrived + (connection.buffered_bytes or 0)
-            if come >= connection.smallest_read_bytes or come == remaining:
+            if come >= enough_bytes:
                 return _at_most(step, come)
-            if remaining is not None and come > remaining:
-                return step
             if not arrived and _is_readable(descriptor, 0):
                 return step  # the client has left
             now = time.monotonic()
@@ -224,8 +232,11 @@ class Reading:
         waiting = array.array("i", [0])
         fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
         # Chunk headers and TLS records are not body: half of what came surely is.
-        is_plain = self._drain.framing.kind is BodyKind.LENGTH and not self._is_tls
-        return waiting[0] if is_plain else (waiting[0] + 1) // 2
+        return waiting[0] if self._is_plain else (waiting[0] + 1) // 2
+
+    @property
+    def _is_plain(self) -> bool:
+        return self._drain.framing.kind is BodyKind.LENGTH and not self._is_tls
 
 
 def _at_most(step: Read, max_bytes: int) -> Read:

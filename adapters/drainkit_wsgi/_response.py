@@ -202,6 +202,9 @@ class Response(Iterator[bytes]):
             )
             if length is not None:
                 headers = [*headers, ("Content-Length", str(length))]
+        if self._upload.server.closes_silently:
+            # PEP 3333 leaves this field to the server, which leaves it out.
+            headers = [*headers, ("Connection", "close")]
         self._order.released()
         assert self._start_response is not None  # the application got its own from Exchange.starter
         if exc_info is None:

@@ -120,6 +120,16 @@ class Upload:
         return not (self._is_tls or (descriptor is not None and is_unix_socket(descriptor)))
 
     @property
+    def _must_be_gentle(self) -> bool:
+        """Whether no read may be ended before the answer.
+
+        Not over TLS where a server gathers bytes for each read: what it then leaves on the
+        connection when it closes it costs the answer, too (TCP answers unread data with a reset).
+        """
+        gathers = self.connection.smallest_read_bytes > 1
+        return not (self.bears_shutting or (self._is_tls and gathers))
+
+    @property
     def _is_tls(self) -> bool:
         return bool(self.environ.get("wsgi.url_scheme") == "https")
 
@@ -140,22 +150,25 @@ class Upload:
         """
         drain = self.drain
         if not drain.settled:
-            kept = self._keep()
-            if not may_read_on:
-                kept.lose()
-            step = self._begin()
-            if step is not None:
-                self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
-            if not may_read_on:
-                # A read that failed does not fail twice: who reads in close() would see the end.
-                kept.is_cut = step is not None and not drain.finished
-                kept.lost_bytes = drain.bytes_discarded
+            self._discard(is_answered=is_answered, may_read_on=may_read_on)
         if drain.report is None or drain.finished:
             return
         if not may_read_on and drain.report.outcome.closes:
             self.connection.leave_body()
         if is_answered:
             self._shut_if_left(drain.report)
+
+    def _discard(self, *, is_answered: bool, may_read_on: bool) -> None:
+        kept = self._keep()
+        if not may_read_on:
+            kept.lose()
+        step = self._begin()
+        if step is not None:
+            self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
+        if not may_read_on:
+            # A read that failed does not fail twice: who reads in close() would see the end.
+            kept.is_cut = step is not None and not self.drain.finished
+            kept.lost_bytes = self.drain.bytes_discarded
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
@@ -237,7 +250,7 @@ class Upload:
         limit: Limit | None = None
         if may_pause:
             limit = reading.until_quiet
-        elif socket is not None and not self.bears_shutting:
+        elif socket is not None and self._must_be_gentle:
             limit = reading.gently
         try:
             with deadline:

@@ -75,13 +75,23 @@ CHANGED: dict[str, list[Change]] = {
             "wsgi",
             "Where no deadline can end a read, nothing is read between two pieces of an error, "
             "as over HTTP/2: a client that stops sending at the status waits for the second.",
-            lambda s: s.answer == "length, two" and s.status == 413 and s.is_behind_proxy,
+            lambda s: (
+                s.answer == "length, two"
+                and s.status == 413
+                and s.is_behind_proxy
+                and not s.row.startswith("uwsgi")
+            ),
         ),
         change(
             "wsgi",
             "Whether a piece is the last is not looked for: that would keep it waiting, and an "
             "application that reads behind it would be kept from its client.",
-            lambda s: s.answer != "write big" and is_stream(s),
+            lambda s: s.answer != "write big" and is_stream(s) and not s.row.startswith("uwsgi"),
+        ),
+        change(
+            "wsgi",
+            "uWSGI closes behind each answer, and drainkit says so; beside what else has changed.",
+            lambda s: s.row.startswith("uwsgi"),
         ),
         change(
             "wsgi",

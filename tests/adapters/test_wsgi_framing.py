@@ -818,6 +818,21 @@ def test_a_chunked_body_stays_alone_where_uwsgi_has_no_means(monkeypatch):
     assert Outcome.UNFRAMED == serve(NO, server="uwsgi", **CHUNKED).outcome
 
 
+@pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
+@pytest.mark.parametrize("headers", [(), [("Content-Length", "2")]], ids=["", "length"])
+def test_that_uwsgi_closes_behind_an_early_answer_is_said(uwsgi, make, headers):
+    """It always does, and never says so: a client would send its next request into the close."""
+    early = serve(answering(b"no", make=make, headers=headers), server="uwsgi")
+
+    def read_first(environ, start_response):
+        environ["wsgi.input"].read()
+        return answering(b"ok", make=make, headers=headers)(environ, start_response)
+
+    assert ["close"] == early.header("connection")
+    assert [] == serve(read_first, server="uwsgi").header("connection")
+    assert [] == serve(NO, server="uwsgi", length=0).header("connection")
+
+
 # --- behind a proxy -------------------------------------------------------------------------------
 
 

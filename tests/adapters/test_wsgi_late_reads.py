@@ -427,3 +427,14 @@ def test_what_was_kept_before_a_read_was_ended_can_be_read():
     exchange = serve(app, length=10_000, **{"wsgi.input": stream})
 
     assert (None, [b"a" * 1200]) == (exchange.raised, got)
+
+
+@pytest.mark.parametrize("read", ["read", "readline"])
+@pytest.mark.parametrize("before", [b"a", BIG], ids=["nothing kept", "kept"])
+def test_to_ask_for_nothing_is_no_end(read, before):
+    app, got = late(
+        lambda stream: (getattr(stream, read)(0), stream.read(), stream.read(0)), before=before
+    )
+    exchange = serve(app, BODY)
+
+    assert (None, [(b"", BODY, b"")]) == (exchange.raised, got)

@@ -65,6 +65,9 @@ SERVERS = (
         connection=UwsgiConnection,
         # Not by a worker; the HTTP router may have done so (plugins/http/http.c), and nginx does.
         invitation=Invitation.NEVER,
+        # plugins/http: but with --http-keepalive, which is not the default. The answer goes out as
+        # it is; nginx does not pass the field on.
+        closes_silently=True,
     ),
     # The connection is Apache's, and behind a pipe where there is a daemon process.
     Server(name="mod_wsgi", input_module="mod_wsgi"),
