@@ -12,18 +12,11 @@ from drainkit import Drain, DrainReport, OnReport, Outcome, Read, Step, keep_hea
 from ._inbox import Inbox
 from ._messages import REQUEST, is_empty
 from ._types import Message, Receive, Send
-from .servers import Connection, Server
+from .servers import MOST_QUEUED_BYTES, MOST_QUEUED_MESSAGES, Connection, Server
 
 # An empty message with more_body true is no progress; CVE-2024-30251 (aiohttp) shows what a
 # loop over them costs.
 EMPTY_MESSAGE_PAUSE_SECONDS = 0.01
-
-# More than hypercorn's queue holds: ten messages of 64 KiB (hypercorn/config.py,
-# max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
-_MOST_SWALLOWED_BYTES = 1024 * 1024
-
-# More messages than a server holds for an application that has not asked (hypercorn: ten).
-_MOST_TAKEN_AT_ONCE = 16
 
 
 class Body(Inbox):
@@ -94,7 +87,7 @@ class Body(Inbox):
 
     def _take_what_has_come(self, step: Step) -> Step:
         drain = self.drain
-        for _ in range(_MOST_TAKEN_AT_ONCE):
+        for _ in range(MOST_QUEUED_MESSAGES):
             try:
                 message = self._step()
             except Exception as exc:
@@ -113,8 +106,8 @@ class Body(Inbox):
         drain = self.drain
         if message["type"] != REQUEST:
             if drain.remaining_bytes == 0:
-                # granian tells of the disconnect instead of the end, when the answer went out
-                # before; behind the body's last byte it is its end.
+                # Behind the body's last byte it is its end: a server may tell of the disconnect
+                # instead when the answer went out before.
                 return drain.received(0, more=False, now=now)
             return drain.disconnected(now)
         nbytes = len(message.get("body", b""))
@@ -164,11 +157,11 @@ class Body(Inbox):
     async def swallow(self) -> None:
         """Make room in the server's queue while it sends the answer's end; until stopped.
 
-        hypercorn ends its queue of messages with one that finds no room if it is full. Not for
-        ever: the client may read nothing, so that the end is never sent, and go on sending.
+        It may end that queue with a message of its own, which finds no room if it is full. Not
+        for ever: the client may read nothing, so that the end is never sent, and go on sending.
         """
         swallowed_bytes = 0
-        while swallowed_bytes < _MOST_SWALLOWED_BYTES:
+        while swallowed_bytes < MOST_QUEUED_BYTES:
             try:
                 await self._wait_until_free()
                 with self:

@@ -97,7 +97,7 @@ class Inbox:
     def _leave_pending(self) -> asyncio.Future[Message]:
         """Return a ``receive()`` that is not cancelled with who waits for it.
 
-        asyncio: one that is cancelled when its message has just come may lose it (granian's does).
+        asyncio: some servers' lose a message that has just come when they are cancelled.
         """
         pending = self._pending
         if pending is None or isinstance(pending, _Stepped):

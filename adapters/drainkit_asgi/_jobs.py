@@ -2,7 +2,7 @@
 
 Rule 1: under asyncio a request has none, and pays for none, until one is started.
 Rule 2: a job that is stopped ends as if it had returned. A task that is cancelled in another way
-keeps its traceback, and with it the request, until the garbage collector runs; granian may not
+keeps its traceback, and with it the request, until the garbage collector runs; a server may not
 reset a stream before that.
 Rule 3: no job outlives its request.
 """

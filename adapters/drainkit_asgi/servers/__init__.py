@@ -8,7 +8,15 @@ Rule: a new server, or a changed one, is a changed row. What takes code has a mo
 a `Connection`, and no module outside this folder names a server.
 """
 
-from ._row import Connection, Server
+from ._row import MOST_QUEUED_BYTES, MOST_QUEUED_MESSAGES, Connection, Server
 from ._table import SERVERS, UNKNOWN, server_of
 
-__all__ = ["SERVERS", "UNKNOWN", "Connection", "Server", "server_of"]
+__all__ = [
+    "MOST_QUEUED_BYTES",
+    "MOST_QUEUED_MESSAGES",
+    "SERVERS",
+    "UNKNOWN",
+    "Connection",
+    "Server",
+    "server_of",
+]

@@ -9,6 +9,12 @@ from drainkit import Moments
 from drainkit_asgi._types import Receive, Send
 
 
+# What the largest queue of a server holds for an application that has not asked: ten messages of
+# 64 KiB, and some more (hypercorn/config.py, max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
+MOST_QUEUED_MESSAGES = 16
+MOST_QUEUED_BYTES = 1024 * 1024
+
+
 class Connection:
     """What can be told to the server of one request, beyond the ASGI specification.
 
