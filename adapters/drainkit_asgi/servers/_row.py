@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from drainkit import Moments
 from drainkit_asgi._types import Receive, Send
 
-
 # What the largest queue of a server holds for an application that has not asked: ten messages of
 # 64 KiB, and some more (hypercorn/config.py, max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
 MOST_QUEUED_MESSAGES = 16
