@@ -62,7 +62,6 @@ class Reading:
         "_connection",
         "_descriptor",
         "_drain",
-        "_is_tls",
         "_kept",
         "_stream",
         "_unseen_bytes",
@@ -74,10 +73,8 @@ class Reading:
         drain: Drain,
         stream: Any,
         connection: Connection,
+        descriptor: int | None,
         kept: Kept | None,
-        *,
-        is_tls: bool,
-        client_is_quiet: bool,
     ) -> None:
         """Prepare.
 
@@ -85,20 +82,18 @@ class Reading:
             drain: The drain.
             stream: The server's own ``wsgi.input``.
             connection: The request's connection.
+            descriptor: Its descriptor; ``None`` where it cannot be reached.
             kept: Keeps what is read for an application that may still read; ``None`` when it may
                 not.
-            is_tls: Whether the connection carries TLS records.
-            client_is_quiet: Whether the client was quiet when it was last looked at.
         """
         self._drain = drain
         self._stream = stream
         self._connection = connection
-        self._descriptor = connection.descriptor
+        self._descriptor = descriptor
         self._kept = kept
-        self._is_tls = is_tls
-        self._asked_at = float("-inf")
+        self._asked_at = 0.0
         self._unseen_bytes = 1
-        self.client_is_quiet = client_is_quiet
+        self.client_is_quiet = False
 
     def run(self, deadline: Deadline, step: Step, limit: Limit | None) -> DrainReport | None:
         """Read until the drain ends; return its report, or ``None`` when it pauses.
@@ -153,7 +148,7 @@ class Reading:
         is_at_once = now - self._asked_at < _AT_ONCE_SECONDS
         self._unseen_bytes = min(_UNSEEN_BYTES, self._unseen_bytes * 2) if is_at_once else 1
         # Only a read of what was not seen to be there tells that there may be more.
-        self._asked_at = now if arrived == 0 else float("-inf")
+        self._asked_at = now if arrived == 0 else 0.0
         return _at_most(step, max(arrived, self._unseen_bytes))
 
     def _when_enough_has_come(self, step: Read, descriptor: int) -> Step:
@@ -236,7 +231,7 @@ class Reading:
 
     @property
     def _is_plain(self) -> bool:
-        return self._drain.framing.kind is BodyKind.LENGTH and not self._is_tls
+        return self._drain.framing.kind is BodyKind.LENGTH and not self._connection.is_tls
 
 
 def _at_most(step: Read, max_bytes: int) -> Read:

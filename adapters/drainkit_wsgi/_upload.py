@@ -117,7 +117,8 @@ class Upload:
         socket the peer's writes fail at once: nginx then answers 502.
         """
         descriptor = self.connection.descriptor
-        return not (self._is_tls or (descriptor is not None and is_unix_socket(descriptor)))
+        is_unix = descriptor is not None and is_unix_socket(descriptor)
+        return not (is_unix or self.connection.is_tls)
 
     @property
     def _must_be_gentle(self) -> bool:
@@ -127,11 +128,7 @@ class Upload:
         connection when it closes it costs the answer, too (TCP answers unread data with a reset).
         """
         gathers = self.connection.smallest_read_bytes > 1
-        return not (self.bears_shutting or (self._is_tls and gathers))
-
-    @property
-    def _is_tls(self) -> bool:
-        return bool(self.environ.get("wsgi.url_scheme") == "https")
+        return not (self.bears_shutting or (self.connection.is_tls and gathers))
 
     @property
     def is_interruptible(self) -> bool:
@@ -238,17 +235,12 @@ class Upload:
         drain = self.drain
         connection = self.connection
         socket = None if is_answered else connection.socket
-        deadline = Deadline(connection.descriptor, socket)
-        reading = Reading(
-            drain,
-            self._input.stream,
-            connection,
-            kept,
-            is_tls=self._is_tls,
-            client_is_quiet=self.client_is_quiet,
-        )
+        descriptor = connection.descriptor
+        deadline = Deadline(descriptor, socket)
+        reading = Reading(drain, self._input.stream, connection, descriptor, kept)
         limit: Limit | None = None
         if may_pause:
+            reading.client_is_quiet = self.client_is_quiet
             limit = reading.until_quiet
         elif socket is not None and self._must_be_gentle:
             limit = reading.gently
@@ -258,7 +250,8 @@ class Upload:
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
             report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
-        self.client_is_quiet = reading.client_is_quiet
+        if may_pause:
+            self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.
         if deadline.fired:
             if report is None:

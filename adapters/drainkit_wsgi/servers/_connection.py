@@ -51,6 +51,11 @@ class Connection:
         return None
 
     @property
+    def is_tls(self) -> bool:
+        """Whether it carries TLS records."""
+        return bool(self._environ.get("wsgi.url_scheme") == "https")
+
+    @property
     def buffered_bytes(self) -> int | None:
         """How much of what has come the server has in buffers of its own.
 
