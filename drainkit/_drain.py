@@ -180,9 +180,11 @@ class Drain:
     @property
     def remaining_bytes(self) -> int | None:
         """Bytes of the body that nobody has read yet; ``None`` when its length is not known."""
-        if self.framing.length is None:
+        length = self.framing.length
+        if length is None:
             return None
-        return max(0, self.framing.length - self.bytes_read - self.bytes_discarded)
+        left_bytes = length - self.bytes_read - self.bytes_discarded
+        return left_bytes if left_bytes > 0 else 0
 
     @property
     def doomed(self) -> bool:
@@ -361,12 +363,15 @@ class Drain:
 
     def _next(self, now: float) -> Step:
         """Return the next read, or end the drain if a bound has been reached."""
+        # With comparisons and not min(): this is called for every read.
         policy = self._bounds
         max_bytes = self._read_bytes
         if policy.max_bytes is not None:
-            if self.bytes_discarded >= policy.max_bytes:
+            left_bytes = policy.max_bytes - self.bytes_discarded
+            if left_bytes <= 0:
                 return self._end(Outcome.BYTE_LIMIT, now)
-            max_bytes = min(max_bytes, policy.max_bytes - self.bytes_discarded)
+            if left_bytes < max_bytes:
+                max_bytes = left_bytes
         whole_left, idle_left, rate_left = self._seconds_left(policy, now)
         # Less than the clock can tell apart would be waited for for ever.
         tick = _TICKS * math.ulp(now)
@@ -378,9 +383,10 @@ class Drain:
         if rate_left <= tick:
             return self._end(Outcome.TOO_SLOW, now)
         remaining = self.remaining_bytes
-        if remaining:
-            max_bytes = min(max_bytes, remaining)
-        return Read(max_bytes, min(whole_left, idle_left, rate_left))
+        if remaining and remaining < max_bytes:
+            max_bytes = remaining
+        wait_seconds = idle_left if idle_left < whole_left else whole_left
+        return Read(max_bytes, rate_left if rate_left < wait_seconds else wait_seconds)
 
     def _seconds_left(self, policy: DrainPolicy, now: float) -> tuple[float, float, float]:
         """Return what is left of the whole drain, of the silence and of the rate."""
@@ -396,7 +402,8 @@ class Drain:
         rate = policy.min_bytes_per_second
         grace_seconds = policy.grace_seconds or _SMALLEST_READ_BYTES / rate
         earned_seconds = self._arrived_bytes / rate
-        return whole_left, idle_left, max(grace_seconds, earned_seconds) - elapsed
+        allowed_seconds = earned_seconds if earned_seconds > grace_seconds else grace_seconds
+        return whole_left, idle_left, allowed_seconds - elapsed
 
     def _adapt_read_bytes(self, now: float) -> None:
         took_seconds = now - self._last_read

@@ -31,6 +31,9 @@ class Moment(enum.Enum):
     NEVER = "never"
     """Not at all: the first read would invite a body that the client holds back."""
 
+    # A key of tables that every early answer looks into; Enum's own is a function in Python.
+    __hash__ = object.__hash__
+
 
 class Plan(enum.Enum):
     """What a shell does with the piece that it has just told of."""
@@ -51,6 +54,8 @@ class Plan(enum.Enum):
     """The last piece: send it and end, then discard."""
     END = "end"
     """The last piece: send it and end; nothing is left to discard, or nothing may be read."""
+
+    __hash__ = object.__hash__  # as above
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

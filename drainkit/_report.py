@@ -48,6 +48,9 @@ class Outcome(enum.Enum):
     ERROR = "error"
     """The body could not be read, or the drain was interrupted."""
 
+    # Enum's own is a function in Python, and every drain's outcome is looked up in some table.
+    __hash__ = object.__hash__
+
     @property
     def closes(self) -> bool:
         """Whether the connection must not be used again.

@@ -62,10 +62,13 @@ def body_fields(scope: Scope) -> BodyFields | None:
     length: bytes | None = None
     encoding: bytes | None = None
     expect: bytes | None = None
-    headers = scope.get("headers", ())
-    if type(headers) not in _LISTS or (headers and type(headers[0]) not in _LISTS):
-        # The same of a scope's headers: what can be read once is the application's to read.
-        headers = scope["headers"] = [tuple(pair) for pair in headers]
+    try:
+        headers = scope["headers"]
+    except KeyError:
+        headers = ()  # a server may leave them out
+    if type(headers) is not list or (headers and type(headers[0]) is not tuple):
+        # Not as servers give them. What can be read once is the application's to read.
+        headers = _readable_headers(scope)
     for name, value in headers:
         if name not in _FRAMING_FIELDS:
             continue  # almost all: one look-up, not three comparisons
@@ -80,6 +83,16 @@ def body_fields(scope: Scope) -> BodyFields | None:
     if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
         return None
     return BodyFields(http_version, length, encoding, expect)
+
+
+def _readable_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """Return a scope's headers, and make what can be read once readable again."""
+    if "headers" not in scope:
+        return []
+    headers: Any = scope["headers"]
+    if type(headers) not in _LISTS or any(type(pair) not in _LISTS for pair in headers):
+        headers = scope["headers"] = [tuple(pair) for pair in headers]
+    return headers  # type: ignore[no-any-return]
 
 
 def is_empty(message: Message) -> bool:

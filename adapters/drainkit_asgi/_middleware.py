@@ -73,11 +73,15 @@ class DrainMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
-        if scope["type"] == "http" and CONTROL_KEY not in scope:
-            fields = body_fields(scope)
-            if fields is not None:
-                exchange = Exchange.open(scope, receive, send, fields, self.policy, self.on_report)
-                if exchange is not None:
-                    await exchange.run(self.app)
-                    return
-        await self.app(scope, receive, send)
+        if scope["type"] != "http" or CONTROL_KEY in scope:
+            await self.app(scope, receive, send)
+            return
+        fields = body_fields(scope)
+        if fields is None:
+            await self.app(scope, receive, send)
+            return
+        exchange = Exchange.open(scope, receive, send, fields, self.policy, self.on_report)
+        if exchange is None:
+            await self.app(scope, receive, send)
+        else:
+            await exchange.run(self.app)

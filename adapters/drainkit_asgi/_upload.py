@@ -48,6 +48,9 @@ class Gate(enum.Enum):
     OVER = "over"
     """It is the disconnect."""
 
+    # Looked up in a set by every report; Enum's own is a function in Python.
+    __hash__ = object.__hash__
+
 
 _NOBODY_READS_ON = frozenset({Gate.GAP, Gate.ANSWERED, Gate.OVER})
 _SERVER = Gate.SERVER  # every message costs one look-up, slow in an enum before Python 3.12
