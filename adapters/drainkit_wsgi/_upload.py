@@ -253,12 +253,15 @@ class Upload:
         if may_pause:
             self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.
-        if deadline.fired:
-            if report is None:
-                report = drain.stop(Outcome.IDLE, time.monotonic())
-            if kept is not None and not drain.finished:
-                kept.is_cut = True
-            connection.refuse_reuse()
+        return self._cut(report, kept) if deadline.fired else report
+
+    def _cut(self, report: DrainReport | None, kept: Kept | None) -> DrainReport:
+        """Take note that a deadline has ended what the connection gives."""
+        if report is None:
+            report = self.drain.stop(Outcome.IDLE, time.monotonic())
+        if kept is not None and not self.drain.finished:
+            kept.is_cut = True
+        self.connection.refuse_reuse()
         return report
 
     def _shut_if_left(self, report: DrainReport) -> None:
