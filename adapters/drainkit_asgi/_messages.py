@@ -69,18 +69,22 @@ def body_fields(scope: Scope) -> BodyFields | None:
     if type(headers) is not list or (headers and type(headers[0]) is not tuple):
         # Not as servers give them. What can be read once is the application's to read.
         headers = _readable_headers(scope)
+    framing_fields = _FRAMING_FIELDS
     for name, value in headers:
-        if name not in _FRAMING_FIELDS:
-            continue  # almost all: one look-up, not three comparisons
-        if name == b"content-length":
-            length = value if length is None else length + b"," + value
-        elif name == b"transfer-encoding":
-            encoding = value if encoding is None else encoding + b"," + value
-        else:
-            expect = value
+        if name in framing_fields:  # almost none: one look-up, not three comparisons
+            if name == b"content-length":
+                length = value if length is None else length + b"," + value
+            elif name == b"transfer-encoding":
+                encoding = value if encoding is None else encoding + b"," + value
+            else:
+                expect = value
     http_version: str = scope.get("http_version", "1.1")
     # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
-    if (not length or length == b"0") and encoding is None and http_version[:1] == "1":
+    if (
+        (not length or length == b"0")
+        and encoding is None
+        and (http_version == "1.1" or http_version[:1] == "1")
+    ):
         return None
     return BodyFields(http_version, length, encoding, expect)
 
