@@ -18,6 +18,7 @@ And this is the engine:
 
     framing(...)  ->  Framing      how long is the body?
     DrainPolicy                    how much of it may be discarded, for how long, how many at once
+    Resource                       what a drain holds, which decides what a policy leaves open
     Drain(policy, framing)         what to read next, until ...
     DrainReport(outcome, ...)      ... why it ended
     DrainControl                   what the application may say about it
@@ -34,18 +35,21 @@ from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
+from ._main_thread import main_thread_local
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
-from ._policy import DrainPolicy
+from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
 from ._report import DrainReport, OnReport, Outcome, publish
 
 __all__ = [
     "CONTROL_KEY",
+    "DEFAULTS",
     "DISCARD_FIRST",
     "NO_BODY",
     "RESPONSE_BUFFER_BYTES",
     "BodyKind",
     "Capacity",
     "Configuration",
+    "Defaults",
     "Drain",
     "DrainControl",
     "DrainPolicy",
@@ -62,11 +66,13 @@ __all__ = [
     "Plan",
     "PolicyFields",
     "Read",
+    "Resource",
     "Stage",
     "Step",
     "check_on_report",
     "framing",
     "keep_heap",
+    "main_thread_local",
     "needs_extra",
     "process_capacity",
     "publish",

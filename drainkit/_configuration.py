@@ -22,11 +22,11 @@ class PolicyFields(TypedDict, total=False):
     """The fields of `DrainPolicy` as keyword arguments, each optional: ``max_bytes=1024``."""
 
     max_bytes: int | None
-    max_seconds: float
+    max_seconds: float | None
     idle_seconds: float
     min_bytes_per_second: float
     grace_seconds: float
-    max_concurrent: int
+    max_concurrent: int | None
     late_read_bytes: int
 
 

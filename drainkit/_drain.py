@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from ._capacity import Capacity, process_capacity
 from ._framing import BodyKind, Framing
-from ._policy import DrainPolicy
+from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
 from ._report import DrainReport, Outcome
 
 # Largest read that is asked for, unless the adapter knows better. Servers hand over 64 KiB at a
@@ -94,12 +94,16 @@ class Drain:
         "_arrived_bytes",
         "_bounds",
         "_capacity",
+        "_defaults",
         "_doomed",
         "_elapsed",
+        "_ends_at",
         "_invited",
         "_largest_read_bytes",
         "_last_progress",
         "_last_read",
+        "_max_concurrent",
+        "_max_seconds",
         "_placed",
         "_read_bytes",
         "_since",
@@ -127,6 +131,7 @@ class Drain:
         server: str = "unknown",
         method: str = "",
         path: str = "",
+        defaults: Defaults = DEFAULTS[Resource.PROCESS],
         capacity: Capacity = process_capacity,
     ) -> None:
         """Prepare the drain of one request's body.
@@ -138,7 +143,9 @@ class Drain:
             server: For the report: the server's name.
             method: For the report: the request's method.
             path: For the report: the request's path without its query.
-            capacity: Where places are counted; the whole process, unless a test says otherwise.
+            defaults: The bounds that a policy does not set, by what the drain holds (`DEFAULTS`);
+                the most careful ones, unless the adapter knows better.
+            capacity: Where places are counted: in the whole process, as a rule.
         """
         self.policy = policy
         self.framing = framing
@@ -153,8 +160,12 @@ class Drain:
         self.under_way = False
         self.status: int | None = None
         self.report: DrainReport | None = None
+        self._defaults = defaults
         self._capacity = capacity
         self._placed = False
+        # The bounds in force, once the drain has begun.
+        self._max_seconds: float | None = None
+        self._max_concurrent: int | None = None
         self._elapsed = 0.0
         # What the client sent since the beginning, whoever had it in the end.
         self._arrived_bytes = 0
@@ -233,6 +244,7 @@ class Drain:
         now: float,
         *,
         since: float | None = None,
+        until: float = math.inf,
         largest_read_bytes: int = _LARGEST_READ_BYTES,
         may_invite: bool = True,
     ) -> Step:
@@ -242,6 +254,8 @@ class Drain:
             now: The time in seconds.
             since: When the request began, for adapters whose reads block: some of the body has
                 come since then, and does not tell how fast the rest will. ``None`` is *now*.
+            until: When the drain must be over whatever the policy, because the server ends what
+                takes longer.
             largest_read_bytes: The most that one read is to ask for.
             may_invite: Whether to read although the first read might invite a client that waits
                 for it; otherwise the drain of such a body ends before it begins.
@@ -264,6 +278,7 @@ class Drain:
             return self._end(Outcome.UNFRAMED, now, self.framing.problem or "")
         if not (may_invite or self.invited):
             return self._end(Outcome.EXPECT_PENDING, now)
+        self._ends_at = until
         return self._start(policy, now, since, largest_read_bytes)
 
     def received(self, nbytes: int, more: bool, now: float) -> Step:
@@ -346,7 +361,18 @@ class Drain:
         self, policy: DrainPolicy, now: float, since: float | None, largest_read_bytes: int
     ) -> Step:
         """Return the first read, if there is a place for this drain."""
-        if not self._capacity.acquire(policy.max_concurrent):
+        defaults = self._defaults
+        max_seconds, max_concurrent = policy.max_seconds, policy.max_concurrent
+        if max_seconds is None:
+            max_seconds = defaults.max_seconds
+        self._max_seconds = max_seconds
+        ends_at = self._started + max_seconds
+        if ends_at < self._ends_at:
+            self._ends_at = ends_at
+        if max_concurrent is None:
+            max_concurrent = defaults.max_concurrent
+        self._max_concurrent = max_concurrent
+        if not self._capacity.acquire(max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
         self._bounds = policy
         self._placed = True
@@ -391,7 +417,7 @@ class Drain:
     def _seconds_left(self, policy: DrainPolicy, now: float) -> tuple[float, float, float]:
         """Return what is left of the whole drain, of the silence and of the rate."""
         elapsed = now - self._started
-        whole_left = policy.max_seconds - elapsed
+        whole_left = self._ends_at - now
         idle_left = policy.idle_seconds - (now - self._last_progress)
         if self._doomed:
             whole_left = min(whole_left, policy.idle_seconds - elapsed)
@@ -451,6 +477,8 @@ class Drain:
             path=self.path,
             status=self.status,
             detail=detail,
+            max_seconds=self._max_seconds,
+            max_concurrent=self._max_concurrent,
         )
         return self.report
 

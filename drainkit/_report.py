@@ -36,7 +36,8 @@ class Outcome(enum.Enum):
     TOO_SLOW = "too slow"
     """The client sent less than ``min_bytes_per_second``."""
     AT_CAPACITY = "at capacity"
-    """``max_concurrent`` drains were under way; nothing was read."""
+    """``max_concurrent`` drains were under way, and nothing was read; or the client stood still
+    while drains held half of the server's threads."""
     DISCONNECTED = "disconnected"
     """The client left before the end of its body."""
     EXPECT_PENDING = "expect pending"
@@ -77,6 +78,9 @@ class DrainReport:
         status: The status code of the response; ``None`` when none was seen, because the
             application raised an exception.
         detail: What else there is to say, such as an error's text; empty in most reports.
+        max_seconds: The bound that was in force: the policy's, or what followed from what the
+            drain held. ``None`` when the drain ended before a bound mattered.
+        max_concurrent: The same.
     """
 
     outcome: Outcome
@@ -90,6 +94,8 @@ class DrainReport:
     path: str
     status: int | None
     detail: str = ""
+    max_seconds: float | None = None
+    max_concurrent: int | None = None
 
 
 OnReport: TypeAlias = Callable[[DrainReport], object]
@@ -186,6 +192,8 @@ def _log_or_raise(level: int, report: DrainReport, held_back: int) -> None:
             "path": report.path,
             "status": report.status,
             "detail": report.detail,
+            "max_seconds": report.max_seconds,
+            "max_concurrent": report.max_concurrent,
             "held_back": held_back,
         },
     )

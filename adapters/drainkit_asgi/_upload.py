@@ -125,6 +125,7 @@ class Upload(Body):
             server=server.name,
             method=method,
             path=path,
+            defaults=server.defaults,
         )
         self._control.bind(drain)
         drain.app_read(self._bytes_read, more=not self.is_received)

@@ -197,6 +197,7 @@ def open_body(
         environ["wsgi.input"] = source
     facts = (
         environ,
+        stream,
         server,
         framed,
         is_read_elsewhere,

@@ -11,11 +11,11 @@ import selectors
 import sys
 import time
 from collections.abc import Callable
-from types import BuiltinFunctionType
 from typing import Any, TypeAlias
 
 from drainkit import BodyKind, Drain, DrainReport, Kept, Outcome, Read, Step
 
+from ._threads import Place, has_greenlets
 from ._watchdog import Deadline
 from .servers import Connection
 
@@ -39,6 +39,13 @@ _AT_ONCE_SECONDS = 0.001
 # The largest TLS record (RFC 8446 section 5.1).
 _RECORD_BYTES = 16_384
 
+# What a client must send in time when it holds one thread too many: what nobody notices who is
+# served beside it, and what no line that moves falls short of.
+_HURRY_SECONDS = 0.5
+_HURRY_BYTES = 4096
+
+_TOO_MANY_THREADS = "the client stood still, and drains held half of the threads"
+
 # How often it is looked whether enough has come.
 _LOOK_SECONDS = 0.01
 
@@ -60,6 +67,7 @@ class Reading:
     __slots__ = (
         "_asked_at",
         "_connection",
+        "_cut_outcome",
         "_descriptor",
         "_drain",
         "_kept",
@@ -93,6 +101,7 @@ class Reading:
         self._kept = kept
         self._asked_at = 0.0
         self._unseen_bytes = 1
+        self._cut_outcome = Outcome.IDLE
         self.client_is_quiet = False
 
     def run(self, deadline: Deadline, step: Step, limit: Limit | None) -> DrainReport | None:
@@ -103,8 +112,7 @@ class Reading:
             step: The first read.
             limit: Looks at each read before it is done; ``None`` lets all of them be.
         """
-        # Libraries of greenlets put a function of theirs in its place.
-        has_greenlets = not isinstance(time.sleep, BuiltinFunctionType)
+        gives_turns = has_greenlets()
         turn_ends = time.monotonic() + _TURN_SECONDS
         while isinstance(step, Read):
             if limit is not None:
@@ -113,10 +121,35 @@ class Reading:
                     return limited
                 step = limited
             step = self._read_once(step, deadline)
-            if has_greenlets and time.monotonic() > turn_ends:
+            if gives_turns and time.monotonic() > turn_ends:
                 time.sleep(_TURN_OF_OTHERS_SECONDS)
                 turn_ends = time.monotonic() + _TURN_SECONDS
         return step
+
+    def in_a_hurry(self, step: Read, place: Place, limit: Limit | None) -> Step | None:
+        """Wait only for a moment, while the drain has no place: a `Limit` before *limit*.
+
+        Nothing is read before enough has come, as far as that is seen: then the answer need not
+        suffer from the end.
+        """
+        if place.take():
+            self._cut_outcome = Outcome.IDLE
+            return step if limit is None else limit(step)
+        assert self._descriptor is not None  # or the drain would not have begun
+        self._cut_outcome = Outcome.AT_CAPACITY
+        drain, remaining = self._drain, self._drain.remaining_bytes
+        buffered = self._connection.buffered_bytes
+        if buffered is None and (remaining is None or remaining <= _NEAR_END_BYTES):
+            # The server may have it in a buffer of its own.
+            hurried = step._replace(wait_seconds=min(step.wait_seconds, _HURRY_SECONDS))
+            return hurried if limit is None else limit(hurried)
+        enough_bytes = _HURRY_BYTES if remaining is None else min(_HURRY_BYTES, remaining)
+        until = time.monotonic() + _HURRY_SECONDS
+        while (come := self._arrived_bytes(self._descriptor) + (buffered or 0)) < enough_bytes:
+            if time.monotonic() >= until:
+                return drain.stop(Outcome.AT_CAPACITY, time.monotonic(), _TOO_MANY_THREADS)
+            time.sleep(_LOOK_SECONDS)
+        return _at_most(step, come)
 
     def until_quiet(self, step: Read) -> Read | None:
         """Ask for what has arrived: a `Limit` that lets the drain pause when the client is quiet.
@@ -215,8 +248,8 @@ class Reading:
             step = drain.waited(now, nbytes)
             if isinstance(step, DrainReport):
                 return step
-            # The server's own time limit was shorter, or by a tick.
-            return drain.stop(Outcome.IDLE, now, "" if error is None else str(error))
+            # The server's own time limit was shorter, or by a tick; or there was a hurry.
+            return drain.stop(self._cut_outcome, now, "" if error is None else str(error))
         if isinstance(error, OSError):
             return drain.stop(Outcome.DISCONNECTED, now, str(error))
         # The server found the body malformed; it knows not to use the connection again.

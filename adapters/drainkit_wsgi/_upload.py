@@ -6,10 +6,14 @@ Rule 2: the server's own stream is read, never past what it framed, and never wi
 
 from __future__ import annotations
 
+import functools
+import math
 import time
-from typing import TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
 from drainkit import (
+    DEFAULTS,
     BodyKind,
     Drain,
     DrainReport,
@@ -18,6 +22,7 @@ from drainkit import (
     OnReport,
     Outcome,
     Read,
+    Resource,
     framing,
     keep_heap,
     publish,
@@ -25,6 +30,7 @@ from drainkit import (
 
 from ._input import NO_LENGTH, Input
 from ._reading import Limit, Reading
+from ._threads import Place, resource_of, threads_seen
 from ._types import Environ, StartResponse
 from ._watchdog import Deadline, is_unix_socket, shut_read_side
 from .servers import Invitation, Server
@@ -37,15 +43,19 @@ _LEFT_TO_THE_SERVER = frozenset(
 )
 
 
+# How much of the time that a server allows for a request may go by before its drain ends: gunicorn
+# allows 30 seconds, and what is under way then is lost.
+_SHARE_OF_REQUEST = 2 / 3
+
 Facts: TypeAlias = tuple[
-    Environ, Server, "Framing | int", bool, "OnReport | None", float, str, str, str, str
+    Environ, Any, Server, "Framing | int", bool, "OnReport | None", float, str, str, str, str
 ]
 """What is taken down of each request with a body, for the few that will need a drain.
 
-The environ; the server; how the body is framed (its length, if that is all there is to say), and
-whether the application reads it elsewhere than from ``wsgi.input``; who is told; when the request
-began, in seconds of `time.monotonic`; the protocol, the method, and the path in its two parts. The
-last ones now, because an application may change its environ.
+The environ; the server's own stream; the server; how the body is framed (its length, if that is all
+there is to say), and whether the application reads it elsewhere than from ``wsgi.input``; who is
+told; when the request began, in seconds of `time.monotonic`; the protocol, the method, and the path
+in its two parts. The last ones now, because an application may change its environ.
 """
 
 
@@ -64,6 +74,7 @@ class Upload:
         "_input",
         "_is_read_elsewhere",
         "_on_report",
+        "_place",
         "_since",
         "client_is_quiet",
         "connection",
@@ -81,7 +92,7 @@ class Upload:
             start_response: The server's; ``None`` where the adapter does not have it.
         """
         (
-            environ, server, framed, self._is_read_elsewhere, self._on_report, self._since,
+            environ, stream, server, framed, self._is_read_elsewhere, self._on_report, self._since,
             protocol, method, script_name, path_info,
         ) = facts  # fmt: skip
         if isinstance(framed, int):
@@ -89,6 +100,17 @@ class Upload:
         self.environ = environ
         self.server = server
         self.client_is_quiet = False
+        self.connection = server.connection(environ, stream, start_response)
+        resource = resource_of(environ, server.holds)
+        threads = self._threads_for(resource)
+        self._place = None
+        defaults = DEFAULTS[resource].leaving_half(self.connection.most_requests)
+        if threads != math.inf:
+            if not self.is_interruptible:
+                # No deadline can end a read: a silent client has its thread until it leaves.
+                defaults = replace(defaults, max_concurrent=int(threads) // 2)
+            elif resource is Resource.THREAD:
+                self._place = Place(threads)
         self.drain = drain = Drain(
             source.policy,
             framed,
@@ -96,13 +118,30 @@ class Upload:
             server=server.name,
             method=method,
             path=script_name + path_info,
+            defaults=defaults,
         )
         if server.invitation is not Invitation.ON_READ:
             drain.invited = True  # or never will be: a read does not change it
         whole_bytes = NO_LENGTH if framed.length is None else framed.length
         drain.bytes_read = whole_bytes - source.left_bytes
         self._input = source.take(drain)
-        self.connection = server.connection(environ, self._input.stream, start_response)
+
+    def _threads_for(self, resource: Resource) -> float:
+        """Return how many threads there are to hold; ``math.inf`` where that keeps nobody waiting.
+
+        In a process that ends with the request there is nobody else.
+        """
+        if resource is Resource.GREENLET or self.environ.get("wsgi.run_once"):
+            return math.inf
+        if resource is Resource.PROCESS:
+            return 1
+        return self.server.threads or self.connection.threads or threads_seen()
+
+    @property
+    def _leaves_threads(self) -> bool:
+        """Whether the site has not said how many drains there may be at once."""
+        policy = self.drain.policy
+        return policy is None or policy.max_concurrent is None
 
     @property
     def settled(self) -> bool:
@@ -199,6 +238,7 @@ class Upload:
         step = drain.begin(
             time.monotonic(),
             since=self._since,
+            until=self._since + self.connection.request_seconds * _SHARE_OF_REQUEST,
             largest_read_bytes=self.server.largest_read_bytes,
             may_invite=False,
         )
@@ -244,12 +284,18 @@ class Upload:
             limit = reading.until_quiet
         elif socket is not None and self._must_be_gentle:
             limit = reading.gently
+        place = self._place if descriptor is not None and not may_pause else None
+        if place is not None and self._leaves_threads:
+            limit = functools.partial(reading.in_a_hurry, place=place, limit=limit)
         try:
             with deadline:
                 report = reading.run(deadline, step, limit)
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
             report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+        finally:
+            if place is not None:
+                place.give_back()
         if may_pause:
             self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.

@@ -423,7 +423,7 @@ def test_djangos_test_client_works(view):
     if response.streaming:
         b"".join(response.streaming_content)
 
-    assert [1000] == [report.bytes_discarded for report in reports]
+    assert [] == reports, "nothing is on a connection"
 
 
 def test_djangos_test_client_reads_what_it_sent():

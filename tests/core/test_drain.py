@@ -3,15 +3,18 @@
 import pytest
 
 from drainkit import (
+    DEFAULTS,
     NO_BODY,
     BodyKind,
     Capacity,
+    Defaults,
     Drain,
     DrainPolicy,
     DrainReport,
     Framing,
     Outcome,
     Read,
+    Resource,
 )
 from drainkit.testing import Disconnect, FakeClock, ScriptedBody, Silence
 
@@ -325,7 +328,85 @@ def test_the_report_says_whose_request_it_was(capacity):
         path="/a",
         status=413,
         detail="",
+        max_seconds=20.0,
+        max_concurrent=64,
     )
+
+
+# --- what a policy leaves open --------------------------------------------------------------------
+
+FEW = Defaults(max_seconds=7.0, max_concurrent=1)
+
+
+def test_bounds_that_a_policy_leaves_open_are_those_of_what_the_drain_holds(capacity):
+    first, second = (Drain(DrainPolicy(), CHUNKED, defaults=FEW, capacity=capacity) for _ in "ab")
+    assert isinstance(first.begin(0.0), Read)
+    assert Outcome.AT_CAPACITY is reports(second.begin(0.0))
+    for now in (3.0, 6.0):
+        first.received(10_000, True, now)
+    report = first.waited(7.0)
+
+    assert Outcome.TIME_LIMIT is reports(report)
+    assert [(7.0, 1)] * 2 == [
+        (one.max_seconds, one.max_concurrent) for one in (report, second.report)
+    ]
+
+
+def test_bounds_that_a_policy_sets_hold_whatever_the_drain_holds(capacity):
+    policy = DrainPolicy(max_seconds=3, max_concurrent=2)
+    first, second = (Drain(policy, CHUNKED, defaults=FEW, capacity=capacity) for _ in "ab")
+    first.begin(0.0)
+    second.begin(0.0)
+    first.received(10_000, True, 2.0)
+
+    assert [Outcome.TIME_LIMIT] * 2 == [reports(one.waited(3.0)) for one in (first, second)]
+    assert (3, 2) == (first.report.max_seconds, first.report.max_concurrent)
+
+
+def test_a_report_of_a_drain_that_never_had_bounds_names_none(make):
+    drain = make(max_bytes=0)
+    report = drain.begin(0.0)
+
+    assert (Outcome.DECLINED, None, None) == (
+        report.outcome, report.max_seconds, report.max_concurrent,
+    )  # fmt: skip
+
+
+def test_no_drain_lasts_longer_than_its_server_allows(make):
+    drain = make(max_seconds=10)
+    step = drain.begin(100.0, since=96.0, until=102.0)
+
+    assert 2.0 == step.wait_seconds
+    assert Outcome.TIME_LIMIT is reports(drain.waited(102.0))
+
+
+def test_what_the_server_allows_is_no_more_than_the_policy_does(make):
+    drain = make(max_seconds=4)
+
+    assert 4.0 == drain.begin(100.0, until=105.0).wait_seconds
+    assert Outcome.TIME_LIMIT is reports(drain.waited(104.0))
+
+
+def test_a_drain_whose_time_has_passed_before_it_begins_reads_nothing(make):
+    drain = make()
+
+    assert Outcome.TIME_LIMIT is reports(drain.begin(100.0, until=99.0))
+
+
+def test_nothing_may_be_held_where_the_default_is_none_at_once(capacity):
+    """An adapter says so where one silent client would hold all there is."""
+    nothing = Defaults(max_seconds=20.0, max_concurrent=0)
+    drain = Drain(DrainPolicy(), CHUNKED, defaults=nothing, capacity=capacity)
+
+    assert Outcome.AT_CAPACITY is reports(drain.begin(0.0))
+
+
+def test_an_adapter_that_does_not_say_what_a_drain_holds_has_the_most_careful_bounds(make):
+    drain = make()
+    drain.begin(0.0)
+    report = drain.stop(Outcome.ERROR, 1.0)
+
+    assert DEFAULTS[Resource.PROCESS].max_seconds == report.max_seconds
 
 
 # --- deadlines, to the tick -----------------------------------------------------------------------

@@ -2,15 +2,22 @@
 
 import dataclasses
 import math
+import re
 
 import pytest
 
-from drainkit import DrainPolicy
+from drainkit import DEFAULTS, Defaults, DrainPolicy, Resource
 
 COUNTS = ("max_bytes", "max_concurrent", "late_read_bytes")
 SECONDS_ABOVE_0 = ("max_seconds", "idle_seconds")
 NUMBERS_FROM_0 = ("min_bytes_per_second", "grace_seconds")
 NUMBERS = SECONDS_ABOVE_0 + NUMBERS_FROM_0
+# What None means in a field that may be so.
+OR_NONE = {
+    "max_bytes": ", or None for no limit",
+    "max_seconds": ", or None for the default of what a drain holds",
+    "max_concurrent": ", or None for the default of what a drain holds",
+}
 FIELDS = tuple(field.name for field in dataclasses.fields(DrainPolicy))
 
 
@@ -22,15 +29,39 @@ def test_the_defaults_are_the_documented_ones():
     """Each has a precedent in the design; a changed one is a changed promise."""
     expected = {
         "max_bytes": 1024**3,
-        "max_seconds": 20.0,
+        "max_seconds": None,
         "idle_seconds": 5.0,
         "min_bytes_per_second": 240.0,
         "grace_seconds": 5.0,
-        "max_concurrent": 64,
+        "max_concurrent": None,
         "late_read_bytes": 1024**2,
     }
 
     assert expected == dataclasses.asdict(DrainPolicy())
+
+
+def test_what_a_drain_holds_decides_what_a_policy_leaves_open():
+    expected = {
+        Resource.PROCESS: (20.0, 64),
+        Resource.THREAD: (20.0, 1000),
+        Resource.GREENLET: (300.0, 1000),
+        Resource.TASK: (300.0, 1000),
+    }
+
+    assert expected == {
+        resource: (defaults.max_seconds, defaults.max_concurrent)
+        for resource, defaults in DEFAULTS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("at_once", "expected"),
+    [(10, 5), (9, 4), (1, 1), (5000, 1000), (math.inf, 1000)],
+)
+def test_half_of_what_a_server_serves_at_once_is_left_to_other_requests(at_once, expected):
+    defaults = DEFAULTS[Resource.TASK].leaving_half(at_once)
+
+    assert Defaults(max_seconds=300.0, max_concurrent=expected) == defaults
 
 
 def problem_with(field, value):
@@ -46,37 +77,39 @@ def problem_with(field, value):
 @pytest.mark.parametrize("field", COUNTS)
 def test_a_count_must_be_an_integer_and_not_negative(field, value):
     least = 1 if field == "max_concurrent" else 0
-    instead = ", or None for no limit" if field == "max_bytes" else ""
+    instead = OR_NONE.get(field, "")
 
     assert f"an integer of {least} or more{instead}" == problem_with(field, value)
 
 
-@pytest.mark.parametrize("field", ["max_concurrent", "late_read_bytes"])
-def test_only_max_bytes_may_be_none(field):
-    assert "an integer of" in problem_with(field, None)
+@pytest.mark.parametrize("field", sorted({*FIELDS} - {*OR_NONE}))
+def test_no_other_field_may_be_none(field):
+    assert re.match("an integer of|a finite number", problem_with(field, None))
 
 
 def test_max_concurrent_must_not_be_zero():
     """Nothing could be drained; who wants that says max_bytes=0."""
-    assert "an integer of 1 or more" == problem_with("max_concurrent", 0)
+    expected = "an integer of 1 or more" + OR_NONE["max_concurrent"]
+
+    assert expected == problem_with("max_concurrent", 0)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["1", None, True, False, -1, -0.5, math.nan, math.inf, -math.inf, 1j, [1.0]],
+    ["1", True, False, -1, -0.5, math.nan, math.inf, -math.inf, 1j, [1.0]],
     ids=repr,
 )
 @pytest.mark.parametrize("field", NUMBERS)
 def test_a_number_must_be_finite_and_not_negative(field, value):
     allowed = "above 0" if field in SECONDS_ABOVE_0 else "of 0 or more"
 
-    assert f"a finite number {allowed}" == problem_with(field, value)
+    assert f"a finite number {allowed}{OR_NONE.get(field, '')}" == problem_with(field, value)
 
 
 @pytest.mark.parametrize("value", [0, 0.0, -0.0], ids=repr)
 @pytest.mark.parametrize("field", SECONDS_ABOVE_0)
 def test_a_time_limit_must_not_be_zero(field, value):
-    assert "a finite number above 0" == problem_with(field, value)
+    assert f"a finite number above 0{OR_NONE.get(field, '')}" == problem_with(field, value)
 
 
 @pytest.mark.parametrize("field", NUMBERS)
@@ -92,12 +125,14 @@ def test_an_integer_that_no_float_can_hold_is_not_finite(field):
         ("max_bytes", None),
         ("max_bytes", 0),
         ("max_bytes", 10**30),
+        ("max_seconds", None),
         ("max_seconds", 1),
         ("max_seconds", 0.001),
         ("idle_seconds", 1),
         ("min_bytes_per_second", 0),
         ("min_bytes_per_second", 0.5),
         ("grace_seconds", 0),
+        ("max_concurrent", None),
         ("max_concurrent", 1),
         ("late_read_bytes", 0),
     ],

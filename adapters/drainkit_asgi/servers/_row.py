@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from drainkit import Moments
+from drainkit import DEFAULTS, Defaults, Moments, Resource
 from drainkit_asgi._types import Receive, Send
 
 # What the largest queue of a server holds for an application that has not asked: ten messages of
 # 64 KiB, and some more (hypercorn/config.py, max_app_queue_size; asyncio/tcp_server.py, MAX_RECV).
 MOST_QUEUED_MESSAGES = 16
 MOST_QUEUED_BYTES = 1024 * 1024
+
+
+_OF_A_TASK = DEFAULTS[Resource.TASK]  # nothing that the application holds is held
 
 
 class Connection:
@@ -60,6 +63,8 @@ class Server:
             is not known.
         is_stepped: Whether the ``receive`` of this request is such a one.
         connection: What can be told to it.
+        most_requests: Tells how many requests it takes at once, or ``None`` where that cannot be
+            known; itself ``None`` where there is no such limit.
     """
 
     name: str
@@ -72,3 +77,10 @@ class Server:
     stepped_module: str | None = None
     is_stepped: bool = False
     connection: type[Connection] = Connection
+    most_requests: Callable[[], float | None] | None = None
+
+    @property
+    def defaults(self) -> Defaults:
+        """The bounds that a policy leaves open: half of what it takes at once is for others."""
+        most = self.most_requests() if self.most_requests is not None else None
+        return _OF_A_TASK if most is None else _OF_A_TASK.leaving_half(most)

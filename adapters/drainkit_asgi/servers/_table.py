@@ -12,6 +12,7 @@ from typing import Any
 from drainkit import DISCARD_FIRST, Moment, Moments
 from drainkit_asgi._types import Receive, Send
 
+from ._granian import most_requests
 from ._hypercorn import HypercornConnection
 from ._row import Server
 from ._uvicorn import UvicornConnection
@@ -68,6 +69,7 @@ SERVERS = (
         module="granian._granian",
         moments=_on_http_1(_BEHIND),
         tells_end=False,
+        most_requests=most_requests,
     ),
     Server(
         name="gunicorn",

@@ -17,6 +17,14 @@ class CherootConnection(FileConnection):
         """The socket of the request's connection."""
         return getattr(getattr(self._request, "conn", None), "socket", None)
 
+    @property
+    def threads(self) -> float | None:
+        """The size of its pool."""
+        # cheroot/wsgi.py, Server.numthreads
+        server = getattr(getattr(self._request, "conn", None), "server", None)
+        threads = getattr(server, "numthreads", None)
+        return threads if isinstance(threads, int) else None
+
     def refuse_reuse(self) -> None:
         """Close the connection: then the server neither reads on nor takes another request."""
         request = self._request

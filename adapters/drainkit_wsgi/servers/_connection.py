@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any, ClassVar
 
@@ -62,6 +63,24 @@ class Connection:
         ``None`` where that cannot be known.
         """
         return None
+
+    @property
+    def threads(self) -> float | None:
+        """How many threads the server has; ``math.inf`` with one for each connection.
+
+        ``None`` where that cannot be known.
+        """
+        return None
+
+    @property
+    def most_requests(self) -> float:
+        """How many requests the server serves at once, where that is not a matter of threads."""
+        return math.inf
+
+    @property
+    def request_seconds(self) -> float:
+        """How long one request may take before the server ends its whole worker for it."""
+        return math.inf
 
     def refuse_reuse(self) -> None:
         """Tell the server to close the connection behind this answer, if it can be told.

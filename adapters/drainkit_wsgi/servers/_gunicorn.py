@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from ._connection import SocketConnection
+
+# gunicorn/config.py, Timeout and WorkerConnections
+_DEFAULT_TIMEOUT_SECONDS = 30
+_DEFAULT_CONNECTIONS = 1000
 
 
 class GunicornConnection(SocketConnection):
@@ -23,15 +30,44 @@ class GunicornConnection(SocketConnection):
             return None
         return of_body + of_connection
 
+    @property
+    def threads(self) -> float | None:
+        """What ``--threads`` says."""
+        threads = getattr(self._configuration, "threads", None)
+        return threads if isinstance(threads, int) else None
+
+    @property
+    def most_requests(self) -> float:
+        """What ``--worker-connections`` says: so many greenlets has its pool."""
+        # gunicorn/workers/ggevent.py, run. The others have threads, or one request at once.
+        most = getattr(self._configuration, "worker_connections", _DEFAULT_CONNECTIONS)
+        return most if isinstance(most, int) else math.inf
+
+    @property
+    def request_seconds(self) -> float:
+        """What ``--timeout`` says: a sync worker tells the arbiter nothing within a request."""
+        if self._environ.get("wsgi.multithread"):
+            return math.inf  # of every other worker another thread or greenlet tells it
+        seconds = getattr(self._configuration, "timeout", _DEFAULT_TIMEOUT_SECONDS)
+        return seconds or math.inf
+
+    @property
+    def _response(self) -> Any:
+        # gunicorn/http/wsgi.py: start_response is a method of the Response, unless a middleware
+        # stands in front of it.
+        return getattr(self._start_response, "__self__", None)
+
+    @property
+    def _configuration(self) -> Any:
+        return getattr(self._response, "cfg", None)
+
     def refuse_reuse(self) -> None:
         """Say that the connection must close, and that the body failed."""
         # gunicorn/http/parser.py, finish_body: to its own discarding, a read side that has been
         # shut is the end of the body. But Linux still delivers what comes then, and gunicorn would
-        # take the rest of the body for requests. gunicorn/http/wsgi.py: start_response is a method
-        # of the Response; where a middleware stands in front of it, the body can say that it
-        # failed.
-        response = getattr(self._start_response, "__self__", None)
-        force_close = getattr(response, "force_close", None)
+        # take the rest of the body for requests. Where the Response is out of reach, the body can
+        # say that it failed.
+        force_close = getattr(self._response, "force_close", None)
         if force_close is not None:
             force_close()
         if hasattr(self._stream, "failed"):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 
-from drainkit import Moment, Moments
+from drainkit import Moment, Moments, Resource
 from drainkit_wsgi._types import Environ
 
 from ._cheroot import CherootConnection
 from ._connection import StreamConnection
 from ._gevent import GeventConnection
+from ._granian import GranianConnection
 from ._gunicorn import GunicornConnection
+from ._paste import PasteConnection
 from ._server import Invitation, Server
 from ._uwsgi import UwsgiConnection
 from ._werkzeug import WerkzeugConnection
@@ -51,6 +54,7 @@ SERVERS = (
         name="granian",
         input_module="granian._granian",
         software="Granian",
+        connection=GranianConnection,
         largest_read_bytes=256 * 1024,  # its reads cost nothing more, and each costs drainkit
     ),
     Server(
@@ -58,6 +62,13 @@ SERVERS = (
         input_module="gevent.pywsgi",
         software="gevent/",
         connection=GeventConnection,
+        holds=Resource.GREENLET,  # also in a process that gevent has not patched
+    ),
+    Server(
+        name="paste",
+        input_module="paste.httpserver",
+        software="PasteWSGIServer/",
+        connection=PasteConnection,
     ),
     Server(
         name="uwsgi",
@@ -75,11 +86,13 @@ SERVERS = (
     # A test client, or a gateway that has the whole request: nothing is on a connection, and what
     # is there may be looked at, or sent again (behind a 307 or 308), when the answer is out.
     Server(name="memory", input_class=io.BytesIO, buffers_body=True),
+    Server(name="memory", input_module="django.test.client", buffers_body=True),
     Server(
         name="werkzeug",
         software="Werkzeug/",
         connection=WerkzeugConnection,
         invitation=Invitation.SENT,  # werkzeug/serving.py, run_wsgi
+        threads=math.inf,  # werkzeug/serving.py, ThreadedWSGIServer
         moments=_DISCARDS_BEFORE_CLOSE,  # werkzeug/serving.py, execute
     ),
     Server(
@@ -87,6 +100,7 @@ SERVERS = (
         input_module="django.core.handlers.wsgi",
         # Its stream keeps the socket in a private name, so the connection is not reached.
         invitation=Invitation.SENT,  # http/server.py, by an HTTP/1.1 server, which it is
+        threads=math.inf,  # django/core/servers/basehttp.py, run
         moments=_DISCARDS_BEFORE_CLOSE,  # django/core/servers/basehttp.py, ServerHandler.close
     ),
     Server(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from drainkit import BodyKind, Framing, Moment, Moments
+from drainkit import BodyKind, Framing, Moment, Moments, Resource
 
 from ._connection import Connection
 
@@ -45,6 +45,9 @@ class Server:
         closes_silently: It closes its connection behind every answer, and does not say so. A client
             would send its next request into the close, so drainkit says it for an early answer.
         connection: How its connections are reached.
+        holds: What a drain holds; ``None`` where each environ says it (``wsgi.multithread``).
+        threads: How many threads it has, where that is a fact of the server; ``None`` where its
+            connections may know it.
         largest_read_bytes: The size of read with which it discards at the least cost, in measure.
     """
 
@@ -59,6 +62,8 @@ class Server:
     ends_behind_close: bool = False
     closes_silently: bool = False
     connection: type[Connection] = Connection
+    holds: Resource | None = None
+    threads: float | None = None
     largest_read_bytes: int = 64 * 1024
 
     def moments_for(self, framing: Framing) -> Moments:

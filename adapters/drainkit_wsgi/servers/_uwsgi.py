@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,14 @@ class UwsgiConnection(StreamConnection):
     """A connection of uWSGI (plugins/python/wsgi_handlers.c, uwsgi_Input_fileno)."""
 
     __slots__ = ()
+
+    @property
+    def request_seconds(self) -> float:
+        """What ``--harakiri`` says."""
+        # plugins/python/python_plugin.c: the options as text, in bytes.
+        options = getattr(sys.modules.get("uwsgi"), "opt", {})
+        seconds = options.get("harakiri", b"")
+        return int(seconds) if seconds.isdigit() and int(seconds) else math.inf
 
     @staticmethod
     def transfer_encoding(environ: Environ) -> str | None:

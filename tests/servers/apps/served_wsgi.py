@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _SHOWN_PATH = "/length"
 # Not one of the kit's: answers 413, but not at once.
 _PAUSE_PATH = "/413-after-a-pause"
-_PAUSE_SECONDS = 0.45
+_PAUSE_SECONDS = float(os.environ.get("DRAINKIT_TEST_PAUSE_SECONDS", "0.45"))
 # Nor this one: a 413 in two pieces, of which nobody knows how long it is.
 _IN_PIECES_PATH = "/413-in-pieces"
 

@@ -1,0 +1,105 @@
+"""The threads that serve requests, and how many of them drains may hold while clients stand still.
+
+Rule 1: a drain that may wait for long has a place, and there are places for half of the threads.
+Rule 2: one without a place waits only as long as nobody notices, or does not begin where no
+deadline could end its reads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from types import BuiltinFunctionType
+
+from drainkit import Capacity, Resource
+
+from ._types import Environ
+
+# Idents are used again, so that a server which makes a thread for each connection has as many as
+# it had connections at once.
+_MOST_SEEN = 4096
+
+# A server that says that it has several threads has two at least.
+_FEWEST_THREADS = 2
+
+
+class _Threads:
+    """What is known of the threads of this process."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        # A forked child has one thread, and drains of its own.
+        self._seen: set[int] = set()
+        self.places = Capacity()
+
+    def seen(self) -> int:
+        """Take note of the current thread, and return how many there are at least."""
+        if len(self._seen) < _MOST_SEEN:
+            self._seen.add(threading.get_ident())
+        return max(_FEWEST_THREADS, len(self._seen))
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads._forget)
+
+
+class Place:
+    """The right of one drain to wait for long, which it may not have yet.
+
+    Attributes:
+        most: How many have it at most, in this process.
+    """
+
+    __slots__ = ("_is_taken", "_places", "most")
+
+    def __init__(self, threads: float) -> None:
+        """Begin without it.
+
+        Args:
+            threads: How many threads the server has.
+        """
+        # There is none to leave free where there is only one.
+        self.most = max(1, int(threads) // 2)
+        self._places = _threads.places
+        self._is_taken = False
+
+    def take(self) -> bool:
+        """Have the right from now on, if it is to be had; say whether the drain has it."""
+        if not self._is_taken:
+            self._is_taken = self._places.acquire(self.most)
+        return self._is_taken
+
+    def give_back(self) -> None:
+        """Let another have it. Does nothing if the drain does not have it."""
+        if self._is_taken:
+            self._is_taken = False
+            self._places.release()
+
+
+def threads_seen() -> int:
+    """Return how many threads a server has at least that does not tell; with this one."""
+    return _threads.seen()
+
+
+def has_greenlets() -> bool:
+    """Tell whether threads are greenlets: their libraries put a function of theirs in its place."""
+    return not isinstance(time.sleep, BuiltinFunctionType)
+
+
+def resource_of(environ: Environ, resource: Resource | None) -> Resource:
+    """Return what a drain of this request holds.
+
+    Args:
+        environ: The WSGI environ.
+        resource: What is known of its server; ``None`` where the environ says it.
+    """
+    if resource is not None:
+        return resource
+    if has_greenlets():
+        return Resource.GREENLET
+    # PEP 3333 requires the key.
+    return Resource.THREAD if environ.get("wsgi.multithread", True) else Resource.PROCESS
