@@ -62,16 +62,23 @@ def test_a_silent_client_is_closed_after_idle_seconds_and_others_are_served(
 
 def test_uploads_for_which_there_is_no_room_keep_nobody_waiting(fleet: Fleet) -> None:
     """Left to itself gunicorn's gthread worker waits 2 s for each to go, and accepts nobody."""
+    bare = fleet.get("gunicorn-gthread", wrap=False)
     drained = fleet.get("gunicorn-gthread", wrap=True, policy={"max_concurrent": 1})
-    with contextlib.ExitStack() as stack:
-        for _ in range(8):
-            # These stay, whatever the server says.
-            upload = stack.enter_context(socket.create_connection(drained.address, WATCHED_SECONDS))
-            upload.sendall(UPLOAD.head("test") + UPLOAD.slice(0, 1000))
-            assert upload.recv(1) == b"H"
-        ordinary = strict(drained.address, Upload(path="/ready", method="GET"))
-    assert ordinary.status == 200
-    assert ordinary.seconds < 1.5
+    seconds = []
+    for server in (bare, drained):
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                # These stay, whatever the server says.
+                upload = socket.create_connection(server.address, WATCHED_SECONDS)
+                stack.enter_context(upload)
+                upload.sendall(UPLOAD.head("test") + UPLOAD.slice(0, 1000))
+                assert server is bare or upload.recv(1) == b"H"
+            get = Upload(path="/ready", method="GET")
+            ordinary = strict(server.address, get, timeout_seconds=3.0)
+        assert server is bare or ordinary.status == 200
+        seconds.append(ordinary.seconds)
+    assert seconds[0] > 1.5, "without drainkit they do"
+    assert seconds[1] < 1.5
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -83,7 +90,7 @@ def test_a_slow_but_steady_upload_is_not_called_silent(fleet: Fleet, server: str
     answer = strict(drained.address, steady)
     assert answer.delivered, answer.error
     assert answer.status == 413
-    assert 1.5 < answer.seconds < 4
+    assert 1.5 < answer.seconds, "it took as long as the client takes to send"
     assert all(report["outcome"] == "COMPLETE" for report in drained.reports()[before:])
 
 
