@@ -11,6 +11,8 @@ What the world around it needs stands in one package each beside it:
     drainkit_clients        clients on raw sockets, which show what becomes of an answer
     drainkit_conformance    the cases that an adapter is held to, for authors of others
     drainkit_probe          what a deployment does to early answers
+    drainkit_prometheus     drains as metrics of prometheus_client
+    drainkit_opentelemetry  drains as metrics, and spans, of OpenTelemetry
     drainkit_pytest         a fixture for the tests of an application, on its own server
     drainkit_cli            the command ``drainkit``: ``demo`` and ``probe``
 
@@ -36,7 +38,7 @@ from ._heap import keep_heap
 from ._kept import Kept, LateReadError
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DrainPolicy
-from ._report import DrainReport, OnReport, Outcome, publish
+from ._report import DrainReport, OnReport, Outcome, Reporter, answered, publish
 
 __all__ = [
     "CONTROL_KEY",
@@ -62,8 +64,10 @@ __all__ = [
     "Plan",
     "PolicyFields",
     "Read",
+    "Reporter",
     "Stage",
     "Step",
+    "answered",
     "check_on_report",
     "framing",
     "keep_heap",
