@@ -53,7 +53,7 @@ class Outcome(enum.Enum):
 
     @property
     def label(self) -> str:
-        """The outcome as metrics and log fields spell it, as one word: ``"byte_limit"``."""
+        """The outcome as one word, for metrics and log fields, as in ``"byte_limit"``."""
         return self.name.lower()
 
     @property

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import logging
 import weakref
 
 import pytest
@@ -317,7 +318,9 @@ def test_an_application_that_raises_is_recorded_without_a_trace(telemetry):
 
 @pytest.mark.parametrize("place", ["inside", "outside"])
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_under_asgi_the_span_belongs_to_the_requests_trace(telemetry, place, backend):
+def test_under_asgi_span_and_log_line_belong_to_the_requests_trace(
+    telemetry, place, backend, caplog
+):
     asgi = pytest.importorskip("opentelemetry.instrumentation.asgi")
     import drainkit_asgi
     from tests.adapters import asgi_server
@@ -334,18 +337,30 @@ def test_under_asgi_the_span_belongs_to_the_requests_trace(telemetry, place, bac
             return drainkit_asgi.DrainMiddleware(traced(app), policy, on_report=on_report)
         return traced(drainkit_asgi.DrainMiddleware(app, policy, on_report=on_report))
 
+    logged = []
+
+    def note(record):
+        if record.name == "drainkit":
+            logged.append(trace.get_current_span().get_span_context().trace_id)
+        return True
+
     async def play():
         app = asgi_server.answering(b"too large")
         return await asgi_server.serve(app, BODY, wrap=wrap, client=("127.0.0.1", 5), server=None)
 
     name, options = asgi_server.backend(backend)
-    got = anyio.run(play, backend=name, backend_options=options)
+    caplog.set_level(logging.DEBUG, logger="drainkit")
+    caplog.handler.addFilter(note)
+    try:
+        got = anyio.run(play, backend=name, backend_options=options)
+    finally:
+        caplog.handler.removeFilter(note)
     (drain,) = telemetry.spans(of_drains=True)
     traces = {span.context.trace_id for span in telemetry.spans(of_drains=False)}
     (point,) = telemetry.points("drainkit.drain.duration")
 
     assert (413, None) == (got.status, got.raised)
-    assert {drain.context.trace_id} == traces
+    assert {drain.context.trace_id} == traces == set(logged)
     assert [drain.context.trace_id] == [exemplar.trace_id for exemplar in point.exemplars]
 
 
