@@ -3,6 +3,9 @@
 import dataclasses
 import io
 import logging
+import pathlib
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -394,3 +397,52 @@ def test_what_the_application_keeps_in_its_context_is_not_held_by_the_drain(tele
     got = upload(app)
 
     assert ("401", [False]) == (got.status[:3], alive)
+
+
+DJANGO_SITE = """
+import io, sys
+import django
+from django.conf import settings
+from opentelemetry.instrumentation.django import DjangoInstrumentor
+from tests.adapters.test_opentelemetry import BODY, DrainMetrics, Telemetry, serve
+telemetry = Telemetry()
+on_report = DrainMetrics(telemetry.meters, tracer_provider=telemetry.tracers)
+is_entry = sys.argv[1] == "MIDDLEWARE"
+settings.configure(
+    ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x", DRAINKIT={"on_report": on_report},
+    MIDDLEWARE=["drainkit_django.DrainMiddleware"] if is_entry else [],
+)
+urlpatterns = []
+DjangoInstrumentor().instrument(tracer_provider=telemetry.tracers)
+django.setup()
+if is_entry:
+    from django.core.wsgi import get_wsgi_application
+else:
+    from drainkit_django import get_wsgi_application
+environ = {"wsgi.errors": io.StringIO(), "HTTP_HOST": "localhost"}
+got = serve(get_wsgi_application(), BODY, wrap=None, **environ)
+assert ("404", None) == (got.status[:3], got.raised), got
+(request,) = telemetry.spans(of_drains=False)
+assert [1] == [point.value for point in telemetry.points("drainkit.drains")]
+parents = [span.parent.span_id for span in telemetry.spans(of_drains=True)]
+telemetry.shut_down()
+print(parents == [request.context.span_id], parents)
+"""
+
+
+@pytest.mark.parametrize(("place", "expected"), [("MIDDLEWARE", "True"), ("outermost", "False []")])
+def test_under_django_the_entry_in_middleware_has_the_trace(place, expected):
+    """The instrumentation's span ends before Django calls start_response()."""
+    pytest.importorskip("django")
+    pytest.importorskip("opentelemetry.instrumentation.django")
+    done = subprocess.run(
+        [sys.executable, "-c", DJANGO_SITE, place],
+        cwd=pathlib.Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert done.stdout.startswith(expected), done.stdout
