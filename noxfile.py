@@ -138,6 +138,21 @@ def starlette(session: nox.Session, versions: str) -> None:
     framework(session, "starlette", versions, "httpx", "httpx2")
 
 
+@nox.session
+@nox.parametrize("python,versions", RANGE)
+def prometheus(session: nox.Session, versions: str) -> None:
+    """Test the metrics with the lowest and the newest prometheus_client."""
+    framework(session, "prometheus", versions)
+
+
+@nox.session
+@nox.parametrize("python,versions", RANGE)
+def opentelemetry(session: nox.Session, versions: str) -> None:
+    """Test metrics and spans with the lowest and the newest OpenTelemetry."""
+    instruments = [f"opentelemetry-instrumentation-{name}" for name in ("asgi", "flask", "wsgi")]
+    framework(session, "opentelemetry", versions, "opentelemetry-sdk", *instruments, "flask")
+
+
 @nox.session(default=False)
 def servers(session: nox.Session) -> None:
     """Run real servers against raw sockets and real clients (slow)."""

@@ -30,6 +30,8 @@ PACKAGES = (
     "drainkit_flask",
     "drainkit_django",
     "drainkit_starlette",
+    "drainkit_prometheus",
+    "drainkit_opentelemetry",
     "drainkit_clients",
     "drainkit_conformance",
     "drainkit_pytest",
@@ -50,8 +52,8 @@ nitpick_ignore_regex = [
     ("py:class", r"drainkit_wsgi\._types\..*"),
     (
         r"py:.*",
-        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|os"
-        r"|pathlib|rich"
+        r"(_typeshed|anyio|asgiref|asyncio|click|collections|datetime|django|enum|flask|http|logging|opentelemetry|os"
+        r"|pathlib|prometheus_client|rich"
         r"|socket|ssl|starlette|types|wsgiref)\b.*",
     ),
     (r"py:class", r"Path"),  # of pathlib, as a dataclass's own signature spells it

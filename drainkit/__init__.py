@@ -11,6 +11,8 @@ What the world around it needs stands in one package each beside it:
     drainkit_clients        clients on raw sockets, which show what becomes of an answer
     drainkit_conformance    the cases that an adapter is held to, for authors of others
     drainkit_probe          what a deployment does to early answers
+    drainkit_prometheus     drains as metrics of prometheus_client
+    drainkit_opentelemetry  drains as metrics, and spans, of OpenTelemetry
     drainkit_pytest         a fixture for the tests of an application, on its own server
     drainkit_cli            the command ``drainkit``: ``demo`` and ``probe``
 
@@ -38,7 +40,7 @@ from ._kept import Kept, LateReadError
 from ._main_thread import main_thread_local
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
-from ._report import DrainReport, OnReport, Outcome, publish
+from ._report import DrainReport, OnReport, Outcome, Reporter, answered, publish
 
 __all__ = [
     "CONTROL_KEY",
@@ -66,9 +68,11 @@ __all__ = [
     "Plan",
     "PolicyFields",
     "Read",
+    "Reporter",
     "Resource",
     "Stage",
     "Step",
+    "answered",
     "check_on_report",
     "framing",
     "keep_heap",

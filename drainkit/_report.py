@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 logger = logging.getLogger("drainkit")
 logger.addHandler(logging.NullHandler())
@@ -51,6 +51,11 @@ class Outcome(enum.Enum):
 
     # Enum's own is a function in Python, and every drain's outcome is looked up in some table.
     __hash__ = object.__hash__
+
+    @property
+    def label(self) -> str:
+        """The outcome as one word, for metrics and log fields, as in ``"byte_limit"``."""
+        return self.name.lower()
 
     @property
     def closes(self) -> bool:
@@ -100,6 +105,51 @@ class DrainReport:
 
 OnReport: TypeAlias = Callable[[DrainReport], object]
 """A function that is told of every drain. What it returns is not looked at."""
+
+
+class Reporter(Protocol):
+    """An `OnReport` that has something to keep of the request: the trace that it belongs to.
+
+    Under WSGI nothing of that is left when the report comes: the body is discarded behind the
+    answer, and the request's span has ended.
+    """
+
+    def answered(self) -> OnReport:
+        """Return who is told of this request's drain, in place of the reporter itself.
+
+        Called where the application begins to answer with some of its body unread, in its own
+        context (`contextvars`), and so while its span is open. What it raises is logged, and the
+        reporter itself is told.
+        """
+        ...
+
+    def __call__(self, report: DrainReport) -> object:
+        """Take the report of a drain whose application did not answer: it raised an exception."""
+        ...
+
+
+def answered(on_report: OnReport | None) -> OnReport | None:
+    """Return who is to be told of the drain of a request that is being answered.
+
+    Adapters call it where the application begins to answer with some of its body unread.
+
+    Args:
+        on_report: A function or a `Reporter`; ``None`` when nobody is told.
+
+    Returns:
+        What `Reporter.answered` returned; every other *on_report* as it is.
+    """
+    # Of its class, because a mock has every attribute that it is asked for.
+    answer = getattr(type(on_report), "answered", None)
+    if answer is None:
+        return on_report
+    try:
+        told: OnReport = answer(on_report)
+        return told
+    except Exception:
+        with contextlib.suppress(Exception):
+            logger.exception("answered() raised an exception; %r is told without it", on_report)
+        return on_report
 
 
 class _Throttle:
@@ -180,20 +230,22 @@ def _log_or_raise(level: int, report: DrainReport, held_back: int) -> None:
         report.server,
         f": {_escaped(report.detail)}" if report.detail else "",
         f" [{held_back} more of this kind held back]" if held_back else "",
+        # With a prefix: log systems take a bare "status" for a severity, and "path", "method" and
+        # "server" for fields of their own.
         extra={
-            "outcome": report.outcome.value,
-            "bytes_discarded": report.bytes_discarded,
-            "bytes_read": report.bytes_read,
-            "declared_bytes": report.declared_bytes,
-            "seconds": report.seconds,
-            "protocol": report.protocol,
-            "server": report.server,
-            "method": report.method,
-            "path": report.path,
-            "status": report.status,
-            "detail": report.detail,
-            "max_seconds": report.max_seconds,
-            "max_concurrent": report.max_concurrent,
-            "held_back": held_back,
+            "drainkit_outcome": report.outcome.label,
+            "drainkit_bytes_discarded": report.bytes_discarded,
+            "drainkit_bytes_read": report.bytes_read,
+            "drainkit_declared_bytes": report.declared_bytes,
+            "drainkit_seconds": report.seconds,
+            "drainkit_protocol": report.protocol,
+            "drainkit_server": report.server,
+            "drainkit_method": report.method,
+            "drainkit_path": report.path,
+            "drainkit_status": report.status,
+            "drainkit_detail": report.detail,
+            "drainkit_max_seconds": report.max_seconds,
+            "drainkit_max_concurrent": report.max_concurrent,
+            "drainkit_held_back": held_back,
         },
     )

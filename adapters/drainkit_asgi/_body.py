@@ -7,7 +7,17 @@ from collections.abc import Callable
 
 import anyio
 
-from drainkit import Drain, DrainReport, OnReport, Outcome, Read, Step, keep_heap, publish
+from drainkit import (
+    Drain,
+    DrainReport,
+    OnReport,
+    Outcome,
+    Read,
+    Step,
+    answered,
+    keep_heap,
+    publish,
+)
 
 from ._inbox import Inbox
 from ._messages import REQUEST, is_empty
@@ -200,6 +210,10 @@ class Body(Inbox):
         if self._connection is None:
             self._connection = self._server.connection(self._receive, self._send)
         return self._connection
+
+    def answered(self) -> None:
+        """Take note that the application begins to answer, in its own context."""
+        self._on_report = answered(self._on_report)
 
     def report(self, step: Step) -> None:
         """Tell of a drain that has ended."""

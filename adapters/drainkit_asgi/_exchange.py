@@ -124,6 +124,7 @@ class Exchange:
         version: str = self._scope.get("http_version", "1.1")
         moments = self._server.moments.get(version[:1], DISCARD_FIRST)
         drain = self._upload.open_drain()
+        self._upload.answered()
         order = Order(drain, moments_behind(self._scope, moments), sends_while_reading=True)
         jobs = AsyncioJobs(self._loop) if self._loop is not None else self._jobs
         assert jobs is not None  # run() made it under trio

@@ -74,6 +74,7 @@ class Response(Iterator[bytes]):
 
     def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """Take the answer's start: PEP 3333's ``start_response``."""
+        self._upload.answered()
         if exc_info is None:
             # A second call without exc_info is an error, and the server says which.
             self._release()
@@ -92,6 +93,7 @@ class Response(Iterator[bytes]):
 
     def start_elsewhere(self, status: int | None, length: int | None) -> None:
         """Take the start of an answer that the adapter sends by itself."""
+        self._upload.answered()
         self._order.start(status, length)
 
     def write(self, data: bytes) -> None:

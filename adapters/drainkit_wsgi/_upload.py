@@ -23,6 +23,7 @@ from drainkit import (
     Outcome,
     Read,
     Resource,
+    answered,
     framing,
     keep_heap,
     publish,
@@ -173,6 +174,10 @@ class Upload:
     def is_interruptible(self) -> bool:
         """Whether a read can be ended at a deadline."""
         return self.connection.descriptor is not None
+
+    def answered(self) -> None:
+        """Take note that the application begins to answer, in its own context."""
+        self._on_report = answered(self._on_report)
 
     def discard(self, *, is_answered: bool = False, may_read_on: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.

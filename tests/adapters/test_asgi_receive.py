@@ -1,5 +1,7 @@
 """Rules 5 and 6 of the design's section 6: who receives what, and what is never received."""
 
+import contextvars
+
 import anyio
 import pytest
 
@@ -672,3 +674,37 @@ async def test_a_client_that_was_invited_is_read_although_nothing_has_come_of_it
 
     assert (Outcome.COMPLETE, 100) == (got.outcome, got.report.bytes_discarded)
     assert [] == got.header(b"connection")
+
+
+async def test_a_wrapped_receive_begins_and_ends_in_one_context():
+    """As OpenTelemetry's, which looks like the server's own (functools.wraps) and opens a span.
+
+    Begun in the application's task and ended in the drain's, it cannot close it.
+    """
+    span = contextvars.ContextVar("span")
+    ended_in_another = []
+
+    def traced(app):
+        async def outer(scope, receive, send):
+            async def traced_receive():
+                token = span.set(object())
+                message = await receive()
+                try:
+                    span.reset(token)
+                except ValueError:
+                    ended_in_another.append(message)
+                return message
+
+            traced_receive.__module__ = type(scope["test.exchange"].connection).__module__
+            traced_receive.__wrapped__ = receive
+            await app(scope, traced_receive, send)
+
+        return outer
+
+    def wrap(app, policy, **told):
+        return traced(DrainMiddleware(app, policy, **told))
+
+    got = await serve(answering(b"no"), [b"a" * 600, Silence(1.0), b"b" * 400], wrap=wrap)
+
+    assert (413, None, Outcome.COMPLETE) == (got.status, got.raised, got.outcome)
+    assert [] == ended_in_another

@@ -46,6 +46,8 @@ def run(program, *arguments):
         ("drainkit_django", "asgiref", "django"),
         ("drainkit_flask", "flask", "flask"),
         ("drainkit_flask", "werkzeug", "flask"),
+        ("drainkit_opentelemetry", "opentelemetry", "opentelemetry"),
+        ("drainkit_prometheus", "prometheus_client", "prometheus"),
         ("drainkit_starlette", "starlette", "starlette"),
         ("drainkit_starlette", "anyio", "starlette"),
     ],

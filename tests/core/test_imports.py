@@ -12,6 +12,8 @@ ADAPTERS = {
     "drainkit_conformance",
     "drainkit_django",
     "drainkit_flask",
+    "drainkit_opentelemetry",
+    "drainkit_prometheus",
     "drainkit_pytest",
     "drainkit_probe",
     "drainkit_starlette",
@@ -25,6 +27,8 @@ WORLDS = {
     "flask",
     "gevent",
     "greenlet",
+    "opentelemetry",
+    "prometheus_client",
     "rich",
     "starlette",
     "trio",
@@ -46,7 +50,7 @@ def modules_after(*imports):
     return set(result.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["drainkit", "drainkit.testing"])
+@pytest.mark.parametrize("module", ["drainkit", "drainkit.testing", "drainkit.telemetry"])
 def test_the_engine_imports_no_adapter_no_framework_and_nothing_that_does_io(module):
     loaded = modules_after(module)
 
@@ -54,8 +58,23 @@ def test_the_engine_imports_no_adapter_no_framework_and_nothing_that_does_io(mod
     assert set() == loaded & (ADAPTERS | WORLDS | INPUT_AND_OUTPUT)
 
 
-def test_the_engine_does_not_import_its_testing_tools():
-    assert "drainkit.testing" not in modules_after("drainkit")
+def test_the_engine_imports_only_what_every_drain_needs():
+    assert set() == {"drainkit.testing", "drainkit.telemetry"} & modules_after("drainkit")
+
+
+@pytest.mark.parametrize(
+    ("package", "library"),
+    [
+        ("drainkit_prometheus", "prometheus_client"),
+        ("drainkit_opentelemetry", "opentelemetry.metrics"),
+    ],
+)
+def test_what_records_reports_imports_its_library_and_no_adapter(package, library):
+    pytest.importorskip(library)
+    loaded = modules_after(package)
+
+    assert {package} == loaded & ADAPTERS
+    assert {library.partition(".")[0]} == loaded & WORLDS
 
 
 def test_the_wsgi_adapter_imports_no_event_loop_and_no_other_adapter():

@@ -3,10 +3,11 @@
 import dataclasses
 import logging
 import threading
+import unittest.mock
 
 import pytest
 
-from drainkit import DrainReport, Outcome, publish
+from drainkit import DrainReport, Outcome, answered, publish
 from drainkit import _report as report_module
 
 REPORT = DrainReport(
@@ -66,15 +67,33 @@ def test_the_line_ends_with_the_detail(log):
 def test_the_record_carries_every_field_and_how_many_were_held_back(log):
     publish(REPORT, None, 0.0)
 
-    expected = {**dataclasses.asdict(REPORT), "outcome": "idle", "held_back": 0}
+    fields = {**dataclasses.asdict(REPORT), "outcome": "idle", "held_back": 0}
+    expected = {f"drainkit_{name}": value for name, value in fields.items()}
     assert expected == {key: getattr(log.records[0], key) for key in expected}
+
+
+def test_the_record_carries_nothing_else(log):
+    """A bare "status" is a severity for some log systems, and "path" a file for others."""
+    publish(REPORT, None, 0.0)
+    plain = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+    added = set(vars(log.records[0])) - plain
+
+    assert [] == [name for name in added if not name.startswith("drainkit_")]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_field_spells_an_outcome_as_metrics_do(log, outcome):
+    publish(changed(outcome=outcome), None, 0.0)
+
+    assert outcome.label == log.records[0].drainkit_outcome
+    assert outcome.label.replace("_", " ") == outcome.value
 
 
 def test_a_report_says_each_thing_in_a_type_that_json_knows(log):
     """Log shippers serialize extra fields; an enum would break them."""
     publish(REPORT, None, 0.0)
 
-    assert str is type(log.records[0].outcome)
+    assert str is type(log.records[0].drainkit_outcome)
 
 
 NASTY = ["\n", "\r\n", "\x1b[2J", "\x85", "\u2028", "\udc80", "\x00"]
@@ -105,7 +124,7 @@ def test_nothing_is_printed_when_the_site_has_no_logging():
 
 
 def held_back_in(log):
-    return [record.held_back for record in log.records]
+    return [record.drainkit_held_back for record in log.records]
 
 
 def test_one_warning_a_second_tells_how_many_were_held_back(log):
@@ -122,7 +141,7 @@ def test_each_outcome_has_its_own_second(log):
         publish(changed(outcome=outcome), None, 0.0)
         publish(changed(outcome=outcome), None, 0.5)
 
-    assert [outcome.value for outcome in INCOMPLETE] == [each.outcome for each in log.records]
+    assert [each.label for each in INCOMPLETE] == [each.drainkit_outcome for each in log.records]
 
 
 def test_a_count_is_told_once(log):
@@ -187,7 +206,7 @@ def test_what_on_report_raises_is_logged_and_swallowed(log):
     first, second = log.records
     assert (logging.ERROR, LookupError) == (first.levelno, first.exc_info[0])
     assert "on_report" in first.getMessage()
-    assert (logging.WARNING, "idle") == (second.levelno, second.outcome)
+    assert (logging.WARNING, "idle") == (second.levelno, second.drainkit_outcome)
 
 
 def test_what_ends_the_process_is_not_swallowed():
@@ -223,6 +242,47 @@ def test_what_a_log_handler_raises_is_swallowed(log, outcome, raises):
     finally:
         logger.removeHandler(handler)
 
-    assert [outcome.value] == [
-        record.outcome for record in log.records if hasattr(record, "outcome")
+    assert [outcome.label] == [
+        record.drainkit_outcome for record in log.records if hasattr(record, "drainkit_outcome")
     ]
+
+
+# --- reporters ------------------------------------------------------------------------------------
+
+
+class Keeps:
+    """A reporter that keeps something of each request."""
+
+    def __init__(self, error=None):
+        self.error = error
+        self.reports = []
+
+    def answered(self):
+        if self.error is not None:
+            raise self.error
+        return lambda report: self.reports.append(("of the request", report))
+
+    def __call__(self, report):
+        self.reports.append(("of none", report))
+
+
+def test_a_reporter_is_told_by_what_it_returned_for_the_request():
+    reporter = Keeps()
+    publish(REPORT, answered(reporter), 0.0)
+
+    assert [("of the request", REPORT)] == reporter.reports
+
+
+def test_a_reporter_that_raises_is_told_itself(log):
+    reporter = Keeps(LookupError("my fault"))
+    publish(REPORT, answered(reporter), 0.0)
+
+    assert [("of none", REPORT)] == reporter.reports
+    assert (logging.ERROR, LookupError) == (log.records[0].levelno, log.records[0].exc_info[0])
+
+
+def test_what_is_no_reporter_is_told_itself():
+    """A mock has every attribute that it is asked for."""
+    mock = unittest.mock.Mock()
+
+    assert [None, print, mock] == [answered(given) for given in (None, print, mock)]

@@ -106,7 +106,7 @@ def server_of(receive: Receive, send: Send) -> Server:
     Where middleware stands between, the server is the one that is loaded in this process, if
     it is only one.
     """
-    modules = (_module_of(receive), _module_of(send))
+    modules = (_module_of_receive(receive), _module_of(send))
     server = _known.get(modules)
     if server is None:
         server = _find(modules)
@@ -114,6 +114,14 @@ def server_of(receive: Receive, send: Send) -> Server:
         if len(_known) < _MOST_KNOWN:
             _known[modules] = server
     return server
+
+
+def _module_of_receive(receive: Receive) -> str:
+    # A wrapper of middleware may name the server's module as its own (functools.wraps), but it must
+    # not be stepped: it may begin and end a context, as a span of OpenTelemetry does.
+    if getattr(receive, "__self__", None) is None and hasattr(receive, "__wrapped__"):
+        return ""
+    return _module_of(receive)
 
 
 def _module_of(function: Any) -> str:
