@@ -81,6 +81,7 @@ class Peer:
         # What is left of the body or of the chunk; None until the connection ends.
         self._left: int | None = None
         self._is_chunked = False
+        self._is_11 = False
 
     def __enter__(self) -> "Peer":
         """Return the peer itself."""
@@ -104,6 +105,12 @@ class Peer:
     def elapsed(self) -> float:
         """The seconds since the request was sent."""
         return time.monotonic() - self.start
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the answer lets a client think that it may send its next request."""
+        says = self.headers.get("connection", "").lower()
+        return self._is_11 and says != "close" and self.is_whole and self.ended is None
 
     def request(
         self,
@@ -253,6 +260,7 @@ class Peer:
         if status < 200:
             return True
         self.status = status
+        self._is_11 = first.startswith("HTTP/1.1")
         self.head_seconds = self.elapsed
         pairs = (line.partition(":") for line in lines)
         self.headers = {name.lower(): value.strip() for name, _, value in pairs}
