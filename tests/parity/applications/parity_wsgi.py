@@ -20,6 +20,7 @@ FRAMES = 3
 # Fits no buffer that drainkit counts with, and every buffer between two sockets.
 PIECE = b"x" * 100_000
 PAGE = b"p" * 200_000
+# A list of its own for each answer: servers add fields to it.
 _PLAIN = [("Content-Type", "text/plain")]
 
 
@@ -40,7 +41,7 @@ def page(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
 
 def pieces(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Answer 413 in two pieces, of which nobody knows how long they are."""
-    start_response("413 Content Too Large", _PLAIN)
+    start_response("413 Content Too Large", [*_PLAIN])
     return iter([b"too ", b"large"])
 
 
@@ -51,7 +52,7 @@ def moved(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[b
 
 def late(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Begin an answer of more than 64 KiB, then read the body and say what came of it."""
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [*_PLAIN])
     return _late(environ)
 
 
@@ -90,7 +91,7 @@ def input_end(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
 
 def first_piece(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Yield a piece, work, yield another; with some of the body read before, or nothing."""
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [*_PLAIN])
     return _first_piece(environ)
 
 
@@ -104,7 +105,7 @@ def _first_piece(environ: WSGIEnvironment) -> Iterator[bytes]:
 
 def transform(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Read 2 KB, yield 100 KB, read 2 KB more, yield again."""
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [*_PLAIN])
     return (environ["wsgi.input"].read(2_000) * 50 for _ in range(2))
 
 
@@ -123,13 +124,13 @@ def _frames() -> Iterator[bytes]:
 
 def nothing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Yield what is no bytes among what is."""
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [*_PLAIN])
     return iter([b"begin ", None, b"end"])  # type: ignore[list-item]
 
 
 def by_keyword(environ: WSGIEnvironment, start_response: Any) -> Iterable[bytes]:
     """Start again with ``exc_info`` by keyword."""
-    start_response("200 OK", _PLAIN)
+    start_response("200 OK", [*_PLAIN])
     try:
         raise LookupError("raised by the application, as the scenario wants it")
     except LookupError:
@@ -258,7 +259,7 @@ class _Script:
                     yield data
 
     def _start(self, kind: str, number: int) -> None:
-        headers = [*_PLAIN, ("Content-Length", str(number))] if kind == "l" else _PLAIN
+        headers = [*_PLAIN, ("Content-Length", str(number))] if kind == "l" else [*_PLAIN]
         status = f"{200 if kind == 'l' else number} Status"
         self._write = self._start_response(status, headers)
 
