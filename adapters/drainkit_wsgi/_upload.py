@@ -36,6 +36,7 @@ _LEFT_TO_THE_SERVER = frozenset(
     {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
 
+_READ_BY_A_THREAD = "a thread of the application is reading the body"
 
 Facts: TypeAlias = tuple[
     Environ, Server, "Framing | int", bool, "OnReport | None", float, str, str, str, str
@@ -65,6 +66,7 @@ class Upload:
         "_is_read_elsewhere",
         "_on_report",
         "_since",
+        "_source",
         "client_is_quiet",
         "connection",
         "drain",
@@ -100,8 +102,8 @@ class Upload:
         if server.invitation is not Invitation.ON_READ:
             drain.invited = True  # or never will be: a read does not change it
         whole_bytes = NO_LENGTH if framed.length is None else framed.length
-        drain.bytes_read = whole_bytes - source.left_bytes
-        self._input = source.take(drain)
+        self._source = source
+        self._input = source.take(drain, whole_bytes)
         self.connection = server.connection(environ, self._input.stream, start_response)
 
     @property
@@ -164,8 +166,10 @@ class Upload:
             self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
         if not may_read_on:
             # A read that failed does not fail twice: who reads in close() would see the end.
-            kept.is_cut = step is not None and not self.drain.finished
-            kept.lost_bytes = self.drain.bytes_discarded
+            drain = self.drain
+            is_left = drain.report is not None and drain.report.outcome is Outcome.DECLINED
+            kept.is_cut = not (step is None or is_left or drain.finished)
+            kept.lost_bytes = drain.bytes_discarded
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
@@ -244,12 +248,21 @@ class Upload:
             limit = reading.until_quiet
         elif socket is not None and self._must_be_gentle:
             limit = reading.gently
+        source = self._input
+        source.sleep = connection.sleep
+        # First: a thread that begins to read behind the question waits.
+        source.is_drained = True
+        source.is_shared |= self._source.is_being_read
         try:
+            if source.is_shared:
+                return drain.stop(Outcome.DECLINED, time.monotonic(), _READ_BY_A_THREAD)
             with deadline:
                 report = reading.run(deadline, step, limit)
         except (OSError, RuntimeError) as exc:
             # Without a descriptor or a thread there is no deadline, and without that no bound.
             report = drain.stop(Outcome.ERROR, time.monotonic(), f"cannot watch: {exc}")
+        finally:
+            source.is_drained = False
         if may_pause:
             self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.

@@ -61,11 +61,11 @@ def _late(environ: WSGIEnvironment) -> Iterator[bytes]:
         yield PIECE[:40_000]
     nbytes, has_order, how = 0, True, "end"
     try:
-        while data := environ["wsgi.input"].read(65_536):
+        left_bytes = int(environ["CONTENT_LENGTH"])
+        while data := environ["wsgi.input"].read(min(65_536, left_bytes)):
             has_order &= data == alphabet(nbytes, len(data))
             nbytes += len(data)
-            if nbytes == int(environ["CONTENT_LENGTH"]):
-                break
+            left_bytes -= len(data)
     except OSError:
         how = "error"
     note(environ, "late", {"bytes": nbytes, "in_order": has_order, "how": how})
