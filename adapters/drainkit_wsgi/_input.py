@@ -11,6 +11,7 @@ body is read ahead for it; and a body that a thread is reading is left to it.
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,7 +92,10 @@ class Input(DrainControl):
             self.is_being_read = False
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:
-        left_bytes = float("inf") if hint is None or hint <= 0 else hint
+        if hint is None or hint <= 0:
+            # At once: the readline() of some servers gives one line, and then none.
+            return io.BytesIO(self.read()).readlines()
+        left_bytes = hint
         lines: list[bytes] = []
         while left_bytes > 0 and (line := self.readline()):
             lines.append(line)

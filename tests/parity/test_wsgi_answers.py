@@ -99,7 +99,12 @@ def test_an_item_that_is_no_bytes_is_told_as_bare(server: Running) -> Seen:
     )
 
 
-@scenario("parity_wsgi", right={}, servers=WSGI)
+@scenario(
+    "parity_wsgi",
+    right={},
+    servers=WSGI,
+    unable=dict.fromkeys(("uwsgi-http-socket", "uwsgi-http"), "it takes no keyword, silently"),
+)
 @pytest.mark.parametrize("size_bytes", [0, 20, 100_000])
 def test_exc_info_may_be_a_keyword(server: Running, size_bytes: int) -> Seen:
     """Where the server takes it so; elsewhere it says the same as bare."""
