@@ -172,11 +172,6 @@ BESIDE_SERVERS: dict[str, Server] = {
             requires=("gunicorn",),
             programs=("nginx",),
         ),
-        _own_row(
-            *("nginx-gunicorn-gevent", "run_gunicorn_nginx.py", "gevent", "1"),
-            requires=("gunicorn", "gevent"),
-            programs=("nginx",),
-        ),
     )
 }
 SERVERS = ASGI_SERVERS | WSGI_SERVERS | BESIDE_SERVERS

@@ -25,6 +25,7 @@ _JSON = b'{"question": "when?"}'
 @scenario(
     "parity_wsgi",
     right={"status": 200, "bytes": 2 * _PIECE_BYTES},
+    better=("bytes",),
     within={"piece": 0.3},
     servers=WSGI,
 )
@@ -156,7 +157,7 @@ _PAGES_AT_ONCE = 24
     right={"pages": {(413, _PAGE_BYTES): _PAGES}},
     better=("pages",),
     policy={"idle_seconds": 1.0, "grace_seconds": 1.0, "max_seconds": 6.0},
-    servers=["nginx-gunicorn-gthread", "nginx-gunicorn-gevent"],
+    servers=["nginx-gunicorn-gthread"],
     is_repeated=False,
 )
 def test_slow_uploads_through_nginx_and_a_unix_socket_have_their_pages(server: Running) -> Seen:

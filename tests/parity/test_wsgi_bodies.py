@@ -13,7 +13,7 @@ from tests.servers.harness import Running
 pytestmark = pytest.mark.server
 
 _LATE_BYTES = 800_000
-_LAST_SECONDS = 4.0
+_LAST_SECONDS = 2.0
 
 
 def _repeated(nbytes: int) -> bytes:

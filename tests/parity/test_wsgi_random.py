@@ -13,8 +13,8 @@ from tests.servers.harness import Running
 
 pytestmark = pytest.mark.server
 
-SEEDS = range(2_000, 2_000 + 24 * max(1, TIMES))
-SEEDS_OF_OTHERS = range(3_000, 3_000 + 3 * max(1, TIMES))
+SEEDS = range(2_000, 2_000 + 16 * max(1, TIMES))
+SEEDS_OF_OTHERS = range(3_000, 3_000 + 2 * max(1, TIMES))
 
 # Less than late_read_bytes: a late read gets all of it.
 _BODY_BYTES = (1, 20, 1_000, 20_000, 100_000, 400_000, 900_000)

@@ -14,8 +14,8 @@ from parity_wsgi_parts import drained, entry, note, respond, scope_of
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-WORK_SECONDS = 1.0
-FRAME_SECONDS = 0.6
+WORK_SECONDS = 0.8
+FRAME_SECONDS = 0.5
 FRAMES = 3
 # Fits no buffer that drainkit counts with, and every buffer between two sockets.
 PIECE = b"x" * 100_000
