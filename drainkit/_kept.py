@@ -101,9 +101,11 @@ class Kept:
     def error(self) -> LateReadError:
         """Return the error for an application that asks for bytes that are not there."""
         if self.is_answered:
+            lost = f"{self.lost_bytes} bytes" if self.lost_bytes else "the rest"
             return LateReadError(
-                f"drainkit discarded {self.lost_bytes} bytes of this request's body, because the "
-                f"application had answered; read the body before responding"
+                f"drainkit discarded {lost} of this request's body, because the application had "
+                f"answered; read the body before responding, or set the policy of the request's "
+                f"drainkit.control to None, and the body is left to what reads it later"
             )
         if self.lost_bytes:
             return LateReadError(

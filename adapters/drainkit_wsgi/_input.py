@@ -5,11 +5,15 @@ Rule 2: the server's stream is asked as the application asks, and never for more
 client may wait for an answer to what it has sent.
 Rule 3: once some of the body has been read ahead, the application gets that first, exactly, and
 a `LateReadError` where bytes are missing; never a wrong byte.
+Rule 4: two never read the server's stream at once. A thread of the application waits while the
+body is read ahead for it; and a body that a thread is reading is left to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from drainkit import Drain, DrainControl, DrainPolicy, Kept
@@ -17,6 +21,9 @@ from drainkit import Drain, DrainControl, DrainPolicy, Kept
 # What is left of a body whose length is not known; it stays far above every length.
 NO_LENGTH = 1 << 70
 _MOST_BYTES = 1 << 65
+
+# How often a thread looks whether what is read ahead for it has been read.
+_LOOK_SECONDS = 0.005
 
 # Other ways to read, which some servers' streams have.
 _UNCOUNTED = frozenset(
@@ -33,9 +40,10 @@ class Input(DrainControl):
     Attributes:
         left_bytes: What the application has not read, as it is known without a drain: of
             `NO_LENGTH` bytes where the length is not known; ``0`` behind the end.
+        is_being_read: Whether the application is reading now; then it is a thread of its own.
     """
 
-    __slots__ = ("_stream", "left_bytes")
+    __slots__ = ("_stream", "is_being_read", "left_bytes")
 
     def __init__(self, stream: Any, policy: DrainPolicy | None, left_bytes: int) -> None:
         """Begin before the application reads.
@@ -49,20 +57,25 @@ class Input(DrainControl):
         self._policy = policy
         self._stream = stream
         self.left_bytes = left_bytes
+        self.is_being_read = False
 
     def read(self, size: int | None = -1, /) -> bytes:
         left_bytes = self.left_bytes
         if left_bytes <= 0:
             return b""
         data: bytes
-        if size is None or size < 0:
-            data = _read_all(self._stream, left_bytes)
-            self.left_bytes = 0
+        self.is_being_read = True
+        try:
+            if size is None or size < 0:
+                data = _read_all(self._stream, left_bytes)
+                self.left_bytes = 0
+                return data
+            data = self._stream.read(size if size < left_bytes else left_bytes)
+            nbytes = len(data)
+            self.left_bytes = left_bytes - nbytes if nbytes or not size else 0
             return data
-        data = self._stream.read(size if size < left_bytes else left_bytes)
-        nbytes = len(data)
-        self.left_bytes = left_bytes - nbytes if nbytes or not size else 0
-        return data
+        finally:
+            self.is_being_read = False
 
     def readline(self, size: int | None = -1, /) -> bytes:
         left_bytes = self.left_bytes
@@ -70,12 +83,19 @@ class Input(DrainControl):
             return b""
         if size is None or not 0 <= size < left_bytes:
             size = left_bytes
-        line = _read_line(self._stream, size)
-        self.left_bytes = left_bytes - len(line) if line or not size else 0
-        return line
+        self.is_being_read = True
+        try:
+            line = _read_line(self._stream, size)
+            self.left_bytes = left_bytes - len(line) if line or not size else 0
+            return line
+        finally:
+            self.is_being_read = False
 
     def readlines(self, hint: int | None = -1, /) -> list[bytes]:
-        left_bytes = float("inf") if hint is None or hint <= 0 else hint
+        if hint is None or hint <= 0:
+            # At once: the readline() of some servers gives one line, and then none.
+            return io.BytesIO(self.read()).readlines()
+        left_bytes = hint
         lines: list[bytes] = []
         while left_bytes > 0 and (line := self.readline()):
             lines.append(line)
@@ -100,10 +120,18 @@ class Input(DrainControl):
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
         return getattr(self._stream, name)
 
-    def take(self, drain: Drain) -> LateInput:
-        """Let a drain count from now on; return what the application reads from then."""
+    def take(self, drain: Drain, whole_bytes: int) -> LateInput:
+        """Let a drain count from now on; return what the application reads from then.
+
+        Args:
+            drain: The drain.
+            whole_bytes: The length of the body, or `NO_LENGTH`.
+        """
         self.bind(drain)
         self._stream = late = LateInput(self._stream, drain)
+        # Behind that: a read that a thread begins from now on counts for the drain.
+        late.is_shared = self.is_being_read
+        drain.bytes_read += whole_bytes - self.left_bytes
         self.left_bytes = NO_LENGTH  # the drain knows
         return late
 
@@ -114,14 +142,20 @@ class LateInput:
     Attributes:
         stream: The server's own.
         kept: What is kept for the application; ``None`` as long as nothing was read ahead.
+        is_drained: Whether drainkit itself is reading now.
+        is_shared: Whether a thread of the application was found reading when drainkit wanted to.
+        sleep: What waits for some seconds, and lets others run meanwhile.
     """
 
-    __slots__ = ("_drain", "kept", "stream")
+    __slots__ = ("_drain", "is_drained", "is_shared", "kept", "sleep", "stream")
 
     def __init__(self, stream: Any, drain: Drain) -> None:
         """Let a drain count what is read of a stream."""
         self._drain = drain
         self.kept: Kept | None = None
+        self.is_drained = False
+        self.is_shared = False
+        self.sleep: Callable[[float], None] = time.sleep
         self.stream = stream
 
     def read(self, size: int = -1, /) -> bytes:
@@ -138,6 +172,11 @@ class LateInput:
         kept = self.kept
         if size == 0:
             return b""
+        while self.is_drained:
+            if kept is not None and kept.is_answered:
+                raise kept.error()
+            self.sleep(_LOOK_SECONDS)
+            kept = self.kept
         if kept is None:
             return self._read_behind(size, is_line=is_line)
         nbytes = len(kept) if size is None else min(size, len(kept))

@@ -7,7 +7,6 @@ Rule 2: where it matters that a read does not block, it asks for what has come.
 from __future__ import annotations
 
 import array
-import selectors
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from typing import Any, TypeAlias
 
 from drainkit import BodyKind, Drain, DrainReport, Kept, Outcome, Read, Step
 
-from ._threads import Place, has_greenlets
+from ._threads import Place, are_greenlets
 from ._watchdog import Deadline
 from .servers import Connection
 
@@ -112,7 +111,8 @@ class Reading:
             step: The first read.
             limit: Looks at each read before it is done; ``None`` lets all of them be.
         """
-        gives_turns = has_greenlets()
+        sleep = self._connection.sleep
+        gives_turns = are_greenlets(sleep)
         turn_ends = time.monotonic() + _TURN_SECONDS
         while isinstance(step, Read):
             if limit is not None:
@@ -122,7 +122,7 @@ class Reading:
                 step = limited
             step = self._read_once(step, deadline)
             if gives_turns and time.monotonic() > turn_ends:
-                time.sleep(_TURN_OF_OTHERS_SECONDS)
+                sleep(_TURN_OF_OTHERS_SECONDS)
                 turn_ends = time.monotonic() + _TURN_SECONDS
         return step
 
@@ -148,7 +148,7 @@ class Reading:
         while (come := self._arrived_bytes(self._descriptor) + (buffered or 0)) < enough_bytes:
             if time.monotonic() >= until:
                 return drain.stop(Outcome.AT_CAPACITY, time.monotonic(), _TOO_MANY_THREADS)
-            time.sleep(_LOOK_SECONDS)
+            self._connection.sleep(_LOOK_SECONDS)
         return _at_most(step, come)
 
     def until_quiet(self, step: Read) -> Read | None:
@@ -161,7 +161,7 @@ class Reading:
         if self._descriptor is None or (remaining is not None and remaining <= _NEAR_END_BYTES):
             return step
         wait_seconds = 0 if self.client_is_quiet else _QUIET_SECONDS
-        self.client_is_quiet = not _is_readable(self._descriptor, wait_seconds)
+        self.client_is_quiet = not self._connection.is_readable(self._descriptor, wait_seconds)
         if self.client_is_quiet:
             self._drain.pause(time.monotonic())
             return None
@@ -196,7 +196,7 @@ class Reading:
             come = arrived + (connection.buffered_bytes or 0)
             if come >= enough_bytes:
                 return _at_most(step, come)
-            if not arrived and _is_readable(descriptor, 0):
+            if not arrived and connection.is_readable(descriptor, 0):
                 return step  # the client has left
             now = time.monotonic()
             if now >= until:
@@ -204,7 +204,7 @@ class Reading:
                 if isinstance(later, DrainReport):
                     return later
                 until = now + later.wait_seconds
-            time.sleep(_LOOK_SECONDS)
+            connection.sleep(_LOOK_SECONDS)
 
     def _read_once(self, step: Read, deadline: Deadline) -> Step:
         drain, kept = self._drain, self._kept
@@ -269,9 +269,3 @@ class Reading:
 
 def _at_most(step: Read, max_bytes: int) -> Read:
     return step._replace(max_bytes=min(step.max_bytes, max_bytes))
-
-
-def _is_readable(descriptor: int, wait_seconds: float) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        return bool(selector.select(wait_seconds))

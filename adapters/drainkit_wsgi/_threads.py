@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from types import BuiltinFunctionType
 
 from drainkit import Capacity, Resource
@@ -85,9 +86,13 @@ def threads_seen() -> int:
     return _threads.seen()
 
 
-def has_greenlets() -> bool:
-    """Tell whether threads are greenlets: their libraries put a function of theirs in its place."""
-    return not isinstance(time.sleep, BuiltinFunctionType)
+def are_greenlets(sleep: Callable[[float], None]) -> bool:
+    """Tell whether threads are greenlets: their libraries have a function of theirs for waiting.
+
+    Args:
+        sleep: What waits for some seconds here.
+    """
+    return not isinstance(sleep, BuiltinFunctionType)
 
 
 def resource_of(environ: Environ, resource: Resource | None) -> Resource:
@@ -99,7 +104,7 @@ def resource_of(environ: Environ, resource: Resource | None) -> Resource:
     """
     if resource is not None:
         return resource
-    if has_greenlets():
+    if are_greenlets(time.sleep):
         return Resource.GREENLET
     # PEP 3333 requires the key.
     return Resource.THREAD if environ.get("wsgi.multithread", True) else Resource.PROCESS

@@ -43,6 +43,7 @@ _LEFT_TO_THE_SERVER = frozenset(
     {Outcome.COMPLETE, Outcome.DECLINED, Outcome.EXPECT_PENDING, Outcome.UNFRAMED}
 )
 
+_READ_BY_A_THREAD = "a thread of the application is reading the body"
 
 # How much of the time that a server allows for a request may go by before its drain ends: gunicorn
 # allows 30 seconds, and what is under way then is lost.
@@ -77,6 +78,7 @@ class Upload:
         "_on_report",
         "_place",
         "_since",
+        "_source",
         "client_is_quiet",
         "connection",
         "drain",
@@ -124,8 +126,8 @@ class Upload:
         if server.invitation is not Invitation.ON_READ:
             drain.invited = True  # or never will be: a read does not change it
         whole_bytes = NO_LENGTH if framed.length is None else framed.length
-        drain.bytes_read = whole_bytes - source.left_bytes
-        self._input = source.take(drain)
+        self._source = source
+        self._input = source.take(drain, whole_bytes)
 
     def _threads_for(self, resource: Resource) -> float:
         """Return how many threads there are to hold; ``math.inf`` where that keeps nobody waiting.
@@ -208,8 +210,10 @@ class Upload:
             self._read_away(step, kept if may_read_on else None, is_answered=is_answered)
         if not may_read_on:
             # A read that failed does not fail twice: who reads in close() would see the end.
-            kept.is_cut = step is not None and not self.drain.finished
-            kept.lost_bytes = self.drain.bytes_discarded
+            drain = self.drain
+            is_left = drain.report is not None and drain.report.outcome is Outcome.DECLINED
+            kept.is_cut = not (step is None or is_left or drain.finished)
+            kept.lost_bytes = drain.bytes_discarded
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
@@ -292,7 +296,14 @@ class Upload:
         place = self._place if descriptor is not None and not may_pause else None
         if place is not None and self._leaves_threads:
             limit = functools.partial(reading.in_a_hurry, place=place, limit=limit)
+        source = self._input
+        source.sleep = connection.sleep
+        # First: a thread that begins to read behind the question waits.
+        source.is_drained = True
+        source.is_shared |= self._source.is_being_read
         try:
+            if source.is_shared:
+                return drain.stop(Outcome.DECLINED, time.monotonic(), _READ_BY_A_THREAD)
             with deadline:
                 report = reading.run(deadline, step, limit)
         except (OSError, RuntimeError) as exc:
@@ -301,6 +312,7 @@ class Upload:
         finally:
             if place is not None:
                 place.give_back()
+            source.is_drained = False
         if may_pause:
             self.client_is_quiet = reading.client_is_quiet
         # Only now is it certain: the deadline may have come behind the last read.

@@ -13,13 +13,15 @@ import pytest
 
 from tests.parity.harness import SERVERS, Stage
 from tests.servers.harness import Running, Server, running
+from tests.servers.proxies import certificate
 
 # Two servers, each bare and with drainkit; the tests go server by server.
 _AT_ONCE = 4
 
 
 class _Fleet:
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._running: dict[str, tuple[contextlib.ExitStack, Running]] = {}
 
     def start(
@@ -39,12 +41,20 @@ class _Fleet:
             while len(self._running) >= _AT_ONCE:
                 self._stop(next(iter(self._running)))
             with contextlib.ExitStack() as stack:
-                row = replace(server, app=app)
+                row = replace(self._certified(server), app=app)
                 started = stack.enter_context(running(row, wrap=wrap, policy=policy))
                 self._running[key] = (stack.pop_all(), started)
         # The one asked for last stays longest.
         self._running[key] = self._running.pop(key)
         return self._running[key][1]
+
+    def _certified(self, server: Server) -> Server:
+        """Give a server that speaks TLS a certificate."""
+        if server.ssl_context is None:
+            return server
+        made, key = certificate(self._folder)
+        names = {"{certificate}": str(made), "{key}": str(key)}
+        return replace(server, arguments=tuple(names.get(w, w) for w in server.arguments))
 
     def stop(self) -> None:
         with contextlib.ExitStack() as stack:
@@ -61,10 +71,10 @@ def _ended(number: int, frame: FrameType | None) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Return what plays scenarios; its servers are stopped at the end of the module."""
     before = signal.signal(signal.SIGTERM, _ended)
-    fleet = _Fleet()
+    fleet = _Fleet(tmp_path_factory.mktemp("servers"))
     try:
         yield Stage(fleet.start)
     finally:

@@ -15,6 +15,30 @@ _RECEIVE_BYTES = 65_536
 _CONNECT_SECONDS = 5.0
 # What a scenario waits for comes at once, or something is wrong.
 PATIENCE_SECONDS = 10.0
+# What never comes has been looked for so often at the least.
+_LOOKS = 10
+
+
+class Patience:
+    """How long to wait for what may never come: so many seconds, and so many looks at the least.
+
+    While a machine stands still, as a virtual one that is paused, seconds pass in which nothing
+    can come and nobody looks.
+
+    Attributes:
+        look_seconds: How long one look may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        """Begin to wait."""
+        self.look_seconds = seconds / _LOOKS
+        self._deadline = time.monotonic() + seconds
+        self._looks = _LOOKS if seconds > 0 else 0
+
+    def lasts(self) -> bool:
+        """Tell whether to look once more, and count that."""
+        self._looks -= 1
+        return self._looks >= 0 or time.monotonic() < self._deadline
 
 
 class Peer:
@@ -57,6 +81,7 @@ class Peer:
         # What is left of the body or of the chunk; None until the connection ends.
         self._left: int | None = None
         self._is_chunked = False
+        self._is_11 = False
 
     def __enter__(self) -> "Peer":
         """Return the peer itself."""
@@ -80,6 +105,12 @@ class Peer:
     def elapsed(self) -> float:
         """The seconds since the request was sent."""
         return time.monotonic() - self.start
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the answer lets a client think that it may send its next request."""
+        says = self.headers.get("connection", "").lower()
+        return self._is_11 and says != "close" and self.is_whole and self.ended is None
 
     def request(
         self,
@@ -114,12 +145,19 @@ class Peer:
         """Send bytes; False if the connection has failed, which `error` then tells."""
         if self.error is not None:
             return False
-        self._socket.settimeout(timeout_seconds)
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            self.error = type(error).__name__
-            return False
+        patience = Patience(timeout_seconds)
+        self._socket.settimeout(patience.look_seconds)
+        unsent = memoryview(data)
+        while unsent:
+            try:
+                unsent = unsent[self._socket.send(unsent) :]
+            except TimeoutError as error:
+                if not patience.lasts():
+                    self.error = type(error).__name__
+                    return False
+            except OSError as error:
+                self.error = type(error).__name__
+                return False
         return True
 
     def upload(self, nbytes: int, *, seconds: float, pieces: int = 20, reads: bool = True) -> bool:
@@ -151,16 +189,15 @@ class Peer:
         Returns:
             Whether it is true.
         """
-        deadline = time.monotonic() + timeout_seconds
+        patience = Patience(timeout_seconds)
         while not until():
-            left = deadline - time.monotonic()
-            if left <= 0 or self.ended is not None:
+            if self.ended is not None or not patience.lasts():
                 return False
-            self._source.settimeout(left)
+            self._source.settimeout(patience.look_seconds)
             try:
                 data = self._source.recv(_RECEIVE_BYTES)
             except TimeoutError:
-                return False
+                continue
             except OSError:
                 self.ended = "reset"
                 continue
@@ -223,6 +260,7 @@ class Peer:
         if status < 200:
             return True
         self.status = status
+        self._is_11 = first.startswith("HTTP/1.1")
         self.head_seconds = self.elapsed
         pairs = (line.partition(":") for line in lines)
         self.headers = {name.lower(): value.strip() for name, _, value in pairs}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from tests.parity.harness import Seen, new_run, notes, scenario
-from tests.parity.peer import Peer
+from tests.parity.peer import Patience, Peer
 from tests.servers.harness import Running
 
 pytestmark = pytest.mark.server
@@ -33,7 +33,8 @@ def _leave(
         before = notes(server, run).get("alive")
     left = time.monotonic()
     gone: float | None = None
-    while gone is None and time.monotonic() < left + _PATIENCE_SECONDS:
+    patience = Patience(_PATIENCE_SECONDS)
+    while gone is None and patience.lasts():
         time.sleep(0.02)
         if notes(server, run).get("alive") == 0:
             gone = time.monotonic() - left

@@ -37,7 +37,8 @@ class Plan:
     """What one random client and application do.
 
     Attributes:
-        steps: What the application does (``parity_plain.scripted``).
+        target: The path and the query's beginning, up to the run.
+        steps: What the application does (its ``scripted``).
         status: The answer's status.
         answer_bytes: The length of its body.
         body_bytes: The length of the request's body.
@@ -48,6 +49,7 @@ class Plan:
         leaves: When the client leaves; None if it has the answer first.
     """
 
+    target: str
     steps: str
     status: int
     answer_bytes: int
@@ -77,6 +79,7 @@ def plan_of(seed: int) -> Plan:
     steps += [dice.choice(_READS), dice.choice(_PAUSES), f"e{pieces[-1]}"]
     steps += [dice.choice(("", "", "r1", "p30", "p30 r1"))]
     return Plan(
+        target="/scripted?run=",
         steps=" ".join(" ".join(steps).split()),
         status=status,
         answer_bytes=sum(pieces),
@@ -102,7 +105,7 @@ def _send(peer: Peer, plan: Plan, run: str) -> None:
     if plan.chunked:
         wire[-1] += chunk(b"")
     peer.request(
-        f"/scripted?run={run}&steps={quote(plan.steps)}",
+        f"{plan.target}{run}&steps={quote(plan.steps)}",
         length=None if plan.chunked else len(body),
         headers=["Transfer-Encoding: chunked"] if plan.chunked else [],
         body=wire[0] if kept else b"",
@@ -116,8 +119,8 @@ def _send(peer: Peer, plan: Plan, run: str) -> None:
             return
 
 
-def _play(server: Running, seed: int) -> Seen:
-    plan = plan_of(seed)
+def play(server: Running, plan: Plan) -> Seen:
+    """Play a plan, and see what the client and the application see."""
     run = new_run()
     with Peer(server.address) as peer:
         _send(peer, plan, run)
@@ -148,18 +151,19 @@ def _play(server: Running, seed: int) -> Seen:
     )
 
 
-_RIGHT = {"false": False, "in_order": True, "hole": False}
+# Whatever the seed.
+RIGHT = {"false": False, "in_order": True, "hole": False}
 
 
-@scenario("parity_plain", right=_RIGHT, margin_seconds=0.5, servers=USUAL, is_repeated=False)
+@scenario("parity_plain", right=RIGHT, margin_seconds=0.5, servers=USUAL, is_repeated=False)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> Seen:
-    return _play(server, seed)
+    return play(server, plan_of(seed))
 
 
 @scenario(
     "parity_plain",
-    right=_RIGHT,
+    right=RIGHT,
     margin_seconds=0.5,
     servers=OTHERS,
     takes_turns=False,
@@ -169,4 +173,4 @@ def test_a_random_client_sees_what_it_sees_bare(server: Running, seed: int) -> S
 def test_a_random_client_of_other_servers_sees_what_it_sees_bare(
     server: Running, seed: int
 ) -> Seen:
-    return _play(server, seed)
+    return play(server, plan_of(seed))

@@ -71,10 +71,15 @@ class Server:
     ssl_context: ssl.SSLContext | None = None
     folders: tuple[Path, ...] = ()
 
+    @property
+    def module(self) -> str:
+        """The module that it serves."""
+        return self.app or f"served_{self.interface}"
+
     def command(self, port: int) -> list[str]:
         """Return the program and its arguments, for a port."""
-        module = self.app or f"served_{self.interface}"
-        return [word.format(port=port, app=f"{module}:application") for word in self.arguments]
+        app = f"{self.module}:application"
+        return [word.format(port=port, app=app) for word in self.arguments]
 
     def missing(self) -> str | None:
         """Return the first thing that it needs and that is not here; None if it can start."""
@@ -383,6 +388,7 @@ def _start(
         "DRAINKIT_TEST_POLICY": json.dumps(policy or {}),
         "DRAINKIT_TEST_REPORTS": str(reports_path),
         "DRAINKIT_TEST_TOKEN": token,
+        "DRAINKIT_TEST_APP": server.module,
         **dict(server.env),
     }
     with log_path.open("wb") as log:

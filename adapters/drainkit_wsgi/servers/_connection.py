@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import selectors
 import sys
+import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from drainkit_wsgi._types import Environ
@@ -81,6 +84,23 @@ class Connection:
     def request_seconds(self) -> float:
         """How long one request may take before the server ends its whole worker for it."""
         return math.inf
+
+    @property
+    def sleep(self) -> Callable[[float], None]:
+        """What waits for some seconds, and lets others run meanwhile."""
+        return time.sleep
+
+    @staticmethod
+    def is_readable(descriptor: int, wait_seconds: float) -> bool:
+        """Tell whether something has come, or the end of the stream.
+
+        Args:
+            descriptor: That of the connection.
+            wait_seconds: How long to wait for it, while others run; ``0`` only looks.
+        """
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            return bool(selector.select(wait_seconds))
 
     def refuse_reuse(self) -> None:
         """Tell the server to close the connection behind this answer, if it can be told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ._connection import FileConnection
@@ -11,6 +12,29 @@ class GeventConnection(FileConnection):
     """A connection of gevent.pywsgi (gevent/pywsgi.py, Input)."""
 
     __slots__ = ()
+
+    # Where nobody has patched the process, the standard library's ways to wait stop everybody: all
+    # requests are greenlets of one thread. gevent itself is there, as it made this connection.
+
+    @property
+    def sleep(self) -> Callable[[float], None]:
+        """What gevent has for it."""
+        from gevent import sleep
+
+        return sleep
+
+    @staticmethod
+    def is_readable(descriptor: int, wait_seconds: float) -> bool:
+        """Tell it by gevent's loop, if it is to wait."""
+        if not wait_seconds:
+            return FileConnection.is_readable(descriptor, 0)
+        from gevent.socket import wait_read
+
+        try:
+            wait_read(descriptor, wait_seconds, TimeoutError())
+        except TimeoutError:
+            return False
+        return True
 
     def refuse_reuse(self) -> None:
         """Close the connection."""

@@ -48,6 +48,12 @@ def note(scope: Mapping[str, Any], name: str, value: Any) -> None:
     _notes[run_of(scope)][name] = value
 
 
+def noted(scope: Mapping[str, Any]) -> bytes:
+    """Return what the application saw in a run, as JSON."""
+    run = run_of(scope)
+    return json.dumps({**_notes[run], "alive": _alive[run]}).encode()
+
+
 @contextlib.contextmanager
 def living(scope: Mapping[str, Any]) -> Iterator[None]:
     """Count what is inside as alive, until it is left."""
@@ -134,9 +140,7 @@ def entry(places: Mapping[str, Application]) -> Application:
         if path == "/ready":
             await respond(send, 200, served_parts.READY)
         elif path == "/notes":
-            run = run_of(scope)
-            seen = {**_notes[run], "alive": _alive[run]}
-            await respond(send, 200, json.dumps(seen).encode())
+            await respond(send, 200, noted(scope))
         else:
             await places[path.split("/")[1]](scope, receive, send)
 

@@ -1,4 +1,4 @@
-"""Serve ``served_wsgi.application`` on cheroot, as ``python -m cheroot`` does; and over TLS."""
+"""Serve the application on cheroot, as ``python -m cheroot`` does; and over TLS."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from cheroot.wsgi import Server
-from served_wsgi import application
+from run_parts import application
 
 
 def _ended(number: int, frame: object) -> None:

@@ -1,13 +1,18 @@
-"""Serve ``served_wsgi.application`` on gevent.pywsgi, in a patched process as its guide says."""
+"""Serve the application on gevent.pywsgi, in a patched process as its guide says.
+
+With ``DRAINKIT_TEST_UNPATCHED=1`` in one that nobody has patched: what blocks then, blocks all.
+"""
+
+import os
+import sys
 
 from gevent import monkey
 
-monkey.patch_all()
+if os.environ.get("DRAINKIT_TEST_UNPATCHED") != "1":
+    monkey.patch_all()
 
-import sys  # noqa: E402
-
-from gevent.pywsgi import WSGIServer  # noqa: E402
-from served_wsgi import application  # noqa: E402
+from gevent.pywsgi import WSGIServer
+from run_parts import application
 
 if __name__ == "__main__":
     files = dict(zip(("certfile", "keyfile"), sys.argv[2:], strict=False))

@@ -4,7 +4,7 @@ import logging
 import sys
 
 from paste.httpserver import serve
-from served_wsgi import application
+from run_parts import application
 
 if __name__ == "__main__":
     logging.getLogger("paste.httpserver").setLevel(logging.CRITICAL)

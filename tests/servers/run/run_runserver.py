@@ -1,4 +1,4 @@
-"""Serve ``served_wsgi.application`` with Django's runserver."""
+"""Serve the application with Django's runserver."""
 
 import sys
 
@@ -9,7 +9,7 @@ if __name__ == "__main__":
     settings.configure(
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="only for tests",
-        WSGI_APPLICATION="served_wsgi.application",
+        WSGI_APPLICATION="run_parts.application",
         LOGGING={"version": 1, "loggers": {"django.server": {"level": "ERROR"}}},
     )
     address = f"127.0.0.1:{sys.argv[1]}"

@@ -1,4 +1,4 @@
-"""Serve ``served_wsgi.application`` on uWSGI: ``run_uwsgi.py PORT http|http-socket|nginx``.
+"""Serve the application on uWSGI: ``run_uwsgi.py PORT http|http-socket|nginx``.
 
 With ``nginx`` it speaks the uwsgi protocol to an nginx that listens on the port.
 """
@@ -65,10 +65,11 @@ def _main() -> None:
     if way == "nginx":
         _start_nginx(port, Path("uwsgi.sock").resolve())
     program = _program("uwsgi")
+    module = os.environ.get("DRAINKIT_TEST_APP", "served_wsgi")
     os.execv(
         program,
         [
-            *(program, *listening[way], "--home", sys.prefix, "--module", "served_wsgi"),
+            *(program, *listening[way], "--home", sys.prefix, "--module", module),
             # SIGTERM would mean "reload"; without threads no thread of Python's would run.
             *("--need-app", "--die-on-term", "--master", "--threads", "4", "--disable-logging"),
         ],

@@ -1,9 +1,9 @@
-"""Serve ``served_wsgi.application`` on werkzeug's development server, a thread a request."""
+"""Serve the application on werkzeug's development server, a thread a request."""
 
 import logging
 import sys
 
-from served_wsgi import application
+from run_parts import application
 from werkzeug.serving import run_simple
 
 if __name__ == "__main__":

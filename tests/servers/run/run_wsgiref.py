@@ -1,4 +1,4 @@
-"""Serve ``served_wsgi.application`` on the standard library's server.
+"""Serve the application on the standard library's server.
 
 A thread a request, unlike plain ``make_server``: one stuck client would stop the whole test
 otherwise.
@@ -8,7 +8,7 @@ import sys
 from socketserver import ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from served_wsgi import application
+from run_parts import application
 
 
 class _ThreadedServer(ThreadingMixIn, WSGIServer):
