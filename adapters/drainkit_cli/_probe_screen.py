@@ -49,6 +49,7 @@ _STYLES = {
     Kind.NOT_EARLY: "yellow",
     Kind.LOST: "red",
     Kind.REPLACED: "red",
+    Kind.MALFORMED: "red",
     Kind.NOT_TESTED: "yellow",
 }
 

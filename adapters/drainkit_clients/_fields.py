@@ -9,6 +9,10 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+# The rule that is broken by what does not even begin like an answer.
+NOT_HTTP = "no status line of HTTP/1"
+BEGINNING = b"HTTP/1."
+
 _FOUND_BYTES = 40
 
 # The patterns of bytes know ASCII's digits and spaces only. What is called obs-text is taken.
@@ -78,7 +82,8 @@ def parse_head(lines: list[bytes]) -> Head:
     first = lines[0] if lines else b""
     match = _STATUS_LINE.fullmatch(first)
     if match is None:
-        raise ResponseError("no status line of HTTP/1", first)
+        is_near = first.startswith(BEGINNING)
+        raise ResponseError("a status line that breaks the grammar" if is_near else NOT_HTTP, first)
     version, status, reason = match.groups()
     if int(status) < 100:
         raise ResponseError("a status below 100", first)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from ._fields import ResponseError, chunk_size, framing_of, parse_fields, parse_head
+from ._fields import (
+    BEGINNING,
+    NOT_HTTP,
+    ResponseError,
+    chunk_size,
+    framing_of,
+    parse_fields,
+    parse_head,
+)
 
 # A client may take a single LF for the end of a line of the head (RFC 9112 section 2.2), and all
 # real ones do. On Python 3.14 gunicorn's own error pages have one: textwrap.dedent eats the CR.
 _HEAD_END = re.compile(rb"\n\r?\n")
-_BEGINNING = b"HTTP/1."
 # More than a head, or a line between two chunks, may take: curl's limit is 300 KiB.
 _MOST_HEAD_BYTES = 256 * 1024
 _SWITCHING_PROTOCOLS = 101
@@ -154,8 +161,8 @@ class ResponseParser:
 
     def _head(self) -> bool:
         # What is something else is told at once: it may never end a line.
-        if not self._buffer.startswith(_BEGINNING[: len(self._buffer)]):
-            raise ResponseError("no status line of HTTP/1", self._buffer.partition(b"\r\n")[0])
+        if not self._buffer.startswith(BEGINNING[: len(self._buffer)]):
+            raise ResponseError(NOT_HTTP, self._buffer.partition(b"\r\n")[0])
         lines = self._lines()
         if lines is None:
             return False

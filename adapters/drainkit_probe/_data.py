@@ -84,7 +84,7 @@ def _error_shown(answer: Answer) -> str | None:
     """Return what went wrong, without what the other side sent: it may be our own secrets."""
     if answer.error is None:
         return None
-    return "bad response" if answer.error.startswith("bad response") else answer.error
+    return answer.error if answer.malformed is None else f"malformed: {answer.malformed}"
 
 
 def error_words(answer: Answer) -> str | None:

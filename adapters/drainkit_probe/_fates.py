@@ -23,6 +23,7 @@ class Fate(Enum):
     DELIVERED = "delivered"
     LOST = "lost"
     REPLACED = "replaced"
+    MALFORMED = "malformed"
     UNFINISHED = "unfinished"
     NO_ANSWER = "no answer"
 
@@ -50,6 +51,8 @@ def _fate(attempt: Attempt, others_differ: bool) -> Fate:
         if answer.status not in _GATEWAY or (answer.status == _AMBIGUOUS and not others_differ):
             return Fate.DELIVERED
         return Fate.REPLACED
+    if answer.malformed is not None:
+        return Fate.MALFORMED
     if attempt.end != "timeout":
         return Fate.LOST
     if answer.noticed_seconds is None:

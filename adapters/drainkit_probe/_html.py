@@ -22,12 +22,14 @@ _TONES = {
     Kind.NOT_EARLY: "unsure",
     Kind.LOST: "bad",
     Kind.REPLACED: "bad",
+    Kind.MALFORMED: "bad",
     Kind.NOT_TESTED: "unsure",
 }
 _FATES = {
     Fate.DELIVERED: "good",
     Fate.LOST: "bad",
     Fate.REPLACED: "bad",
+    Fate.MALFORMED: "bad",
     Fate.UNFINISHED: "unsure",
     Fate.NO_ANSWER: "unsure",
 }

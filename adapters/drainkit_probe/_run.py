@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Literal
 
-from drainkit_clients import Answer, Connection, Ended, Upload, unreachable
+from drainkit_clients import NOT_HTTP, Answer, Connection, Ended, Upload, unreachable
 
 from ._plan import Cell, Plan
 from ._stacks import whose_words
@@ -240,7 +240,7 @@ class Run:
         if not answer.delivered:
             unanswered = next(row for row in _UNANSWERED if row.fits(answer))
             seconds = f"{self.plan.timeout_seconds:g} s"
-            raise NotTestedError(unanswered.reason, unanswered.message.format(seconds=seconds))
+            raise NotTestedError(unanswered.reason, unanswered.message.format(seconds=seconds, malformed=answer.malformed))
         self._check_moved(answer)
         proxy = whose_words(answer) if answer.status in _GATEWAY else None
         # Without a name, a 503 may be the application's own.
@@ -315,7 +315,8 @@ class _Unanswered:
     Attributes:
         fits: Whether an answer is of this kind.
         reason: A word for programs.
-        message: What there is to say; ``{seconds}`` is the longest wait.
+        message: What there is to say; ``{seconds}`` is the longest wait, ``{malformed}`` the rule
+            that was broken.
     """
 
     fits: Callable[[Answer], bool]
@@ -326,10 +327,16 @@ class _Unanswered:
 # The first row that fits counts, and the last one always does.
 _UNANSWERED = (
     _Unanswered(
-        lambda answer: (answer.error or "").startswith("bad response"),
+        lambda answer: answer.malformed == NOT_HTTP,
         "not-http",
         "what came back is not HTTP/1; check that the port is the web server's, and whether it "
         "wants https://",
+    ),
+    _Unanswered(
+        lambda answer: answer.malformed is not None,
+        "malformed",
+        "the answer to a request without a body breaks the rules of HTTP ({malformed}); mend what "
+        "wrote it: the server, a proxy or the application",
     ),
     _Unanswered(
         lambda answer: answer.ended == "tls-alert",

@@ -33,6 +33,7 @@ from tests.adapters.probed import (
     LIMIT_SECONDS,
     MIB,
     Peer,
+    always_malformed,
     before_the_head,
     closing,
     closing_on_uploads,
@@ -43,6 +44,7 @@ from tests.adapters.probed import (
     garbage,
     garbling,
     gateway,
+    malformed,
     moved,
     never,
     never_on_uploads,
@@ -189,9 +191,30 @@ def test_an_application_may_mean_its_503():
     assert 0 == alone.exit_code
 
 
+def test_malformed_answers_have_a_verdict_of_their_own():
+    """Clients refuse them, so they count; drainkit is no cure for them, and none is named."""
+    with serving(malformed) as url:
+        result = run(url, "--json", *SMALL)
+        plain = run(url, *SMALL)
+    data = data_of(result)
+    verdict = data["verdict"]
+
+    assert (1, "malformed") == (result.exit_code, verdict["kind"])
+    assert {"malformed"} == {one["fate"] for one in data["uploads"]}
+    assert (
+        "4 of 4 answers were malformed (Content-Lengths that contradict each other): already at "
+        "64 KiB, for every kind of client." == verdict["sentence"]
+    )
+    assert [] == verdict["cures"]
+    assert 1 == plain.exit_code
+    assert "try 1: malformed; answer ready after" in plain.stdout
+    assert "malformed: Content-Lengths that contradict each other" in plain.stdout
+
+
 @pytest.mark.parametrize(
     ("script", "reason", "cure"),
     [
+        (always_malformed, "malformed", "(a status line that breaks the grammar); mend what wrote"),
         (closing, "closed", "look at its log"),
         (never, "silent", "--timeout"),
         (dripping, "slow", "--timeout"),
