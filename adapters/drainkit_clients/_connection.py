@@ -29,7 +29,7 @@ _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _STATUS_LINE_BYTES = 10
 
 
-def _host(name: str, port: int) -> str:
+def host_header(name: str, port: int) -> str:
     """Return the value of the Host header; an IPv6 address stands in brackets (RFC 3986 3.2.2)."""
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
@@ -59,7 +59,7 @@ class Connection:
             OSError: There is nobody to talk to.
         """
         name = address[0] if server_name is None else server_name
-        self._host = _host(name, address[1])
+        self._host = host_header(name, address[1])
         self._early = b""
         self._looking = False
         plain = socket.create_connection(address, timeout=connect_timeout_seconds)

@@ -154,12 +154,21 @@ class Exchange:
 
     def note_answer(self) -> None:
         """Note how far the answer has come."""
-        if self.parser.held_bytes > _MOST_RESPONSE_BYTES:
-            self.error = self.error or f"response of more than {in_bytes(_MOST_RESPONSE_BYTES)}"
+        self.check_size()
         if self.parser.started and self.first_byte_seconds is None:
             self.notice()
             self.first_byte_seconds = self.elapsed
             self.sent_at_first_byte = self.sent
+
+    def check_size(self) -> None:
+        """Give up a response that does not fit into memory."""
+        if self.parser.held_bytes > _MOST_RESPONSE_BYTES:
+            self.error = self.error or f"response of more than {in_bytes(_MOST_RESPONSE_BYTES)}"
+
+    def lose(self, what: str, doing: str) -> None:
+        """Note that the answer was lost by what the server said; the first error counts."""
+        self.ended = "reset"
+        self.error = self.error or f"{what} while {doing} after {in_bytes(self.sent)}"
 
     def failed(self, error: OSError, doing: str) -> None:
         """Note an error of the connection; the first one counts."""
