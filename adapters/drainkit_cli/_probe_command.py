@@ -21,6 +21,7 @@ from drainkit_probe import (
     DEFAULT_SIZES,
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
+    DEFAULT_WAYS,
     WAYS,
     BadTargetError,
     Family,
@@ -33,6 +34,7 @@ from drainkit_probe import (
     as_data,
     as_html,
     conclude,
+    http2_is_missing,
     is_loopback,
     parse_header,
     uploads_with,
@@ -183,10 +185,11 @@ def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
 @click.option(
     "--ways",
     callback=_names(WAYS),
-    default=",".join(WAYS),
+    default=",".join(way.name for way in DEFAULT_WAYS),
     show_default=True,
     metavar="NAME,...",
-    help="The first one goes up all sizes, the others have one (8M, or the next above).",
+    help="The first one goes up all sizes, the others have one (8M, or the next above). http2 is "
+    "spoken over TLS.",
 )
 @click.option(
     "--timeout",
@@ -256,6 +259,7 @@ def probe(
     Exit status: 0 if every answer arrived; 1 if some were lost; 2 for wrong usage; 3 if the target
     could not be tested (refused, DNS, TLS, redirected elsewhere, ...); 130 for Ctrl-C.
     """
+    _check_http2(target, ways)
     body, lengths = _body(body_file, sizes, field)
     plan = Plan(
         method=method,
@@ -308,6 +312,19 @@ def _measure(
     except (NotTestedError, KeyboardInterrupt) as error:
         return error
     return None
+
+
+def _check_http2(target: Target, ways: tuple[str, ...]) -> None:
+    """Refuse HTTP/2 where it cannot be spoken."""
+    if all(WAYS[name].http == "1.1" for name in ways):
+        return
+    if target.scheme == "http":
+        raise click.BadParameter(
+            "http2 is probed over TLS only; give an https:// URL, or leave http2 out",
+            param_hint="--ways",
+        )
+    if (missing := http2_is_missing()) is not None:
+        raise click.BadParameter(f"http2: {missing}", param_hint="--ways")
 
 
 def _body(

@@ -30,6 +30,7 @@ from ._plan import (
     DEFAULT_SIZES,
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
+    DEFAULT_WAYS,
     WAYS,
     Cell,
     Client,
@@ -37,6 +38,7 @@ from ._plan import (
     Plan,
     Way,
     WayName,
+    http2_is_missing,
     uploads_with,
 )
 from ._report import Report, conclude, probe
@@ -52,6 +54,7 @@ __all__ = [
     "DEFAULT_SIZES",
     "DEFAULT_TIMEOUT_SECONDS",
     "DEFAULT_TRIES",
+    "DEFAULT_WAYS",
     "ENDS",
     "VERSION",
     "WAYS",
@@ -82,6 +85,7 @@ __all__ = [
     "cells",
     "conclude",
     "error_words",
+    "http2_is_missing",
     "is_loopback",
     "pair",
     "parse_header",

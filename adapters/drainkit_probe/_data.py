@@ -62,6 +62,7 @@ def as_data(report: Report) -> dict[str, Any]:
         else {
             "status": preflight.answer.status,
             "seconds": words.rounded(preflight.answer.seconds),
+            "offers_http2": preflight.offers_http2,
         },
         "uploads": [_upload(attempt, fate) for attempt, fate in seen(run)],
         "verdict": {

@@ -18,6 +18,12 @@ def notes(run: Run, counts: Counter[Fate]) -> Iterator[str]:
         counts: How many of its answers met which fate.
     """
     yield from _of_connections(run)
+    if run.preflight is not None and run.preflight.offers_http2 and not run.plan.speaks_http2:
+        ways = ",".join([*(way.name for way in run.plan.ways), "http2"])
+        yield (
+            f"Browsers get HTTP/2 from this server, and that was not probed: --ways {ways} does "
+            'it, with pip install "drainkit[http2]".'
+        )
     waited = f"{run.plan.timeout_seconds:g} s"
     if number := counts[Fate.NO_ANSWER]:
         yield (

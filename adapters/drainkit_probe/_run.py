@@ -6,19 +6,23 @@ Rule 2: every wait has an end, and no more bytes are sent than the plan says.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from drainkit_clients import NOT_HTTP, Answer, Connection, Ended, Upload, unreachable
 
-from ._plan import Cell, Plan
+from ._plan import Cell, Plan, Way
 from ._stacks import whose_words
 from ._target import Family, NotTestedError, Target, clean
 from ._version import VERSION
+
+if TYPE_CHECKING:
+    from drainkit_clients.http2 import Http2Connection
 
 # "client": the server had left the connection open when we closed it.
 End = Literal["client", "fin", "reset", "timeout", "tls-alert", "refused"]
@@ -51,10 +55,12 @@ class Preflight:
     Attributes:
         address: The IP address that every connection goes to.
         answer: The answer to it.
+        offers_http2: Whether the server chooses HTTP/2 where it may; False without TLS.
     """
 
     address: str
     answer: Answer = field(repr=False)
+    offers_http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +126,17 @@ class Run:
         """Make one request without a body, and keep what it found; `resolve` comes first.
 
         Raises:
-            NotTestedError: Nobody there speaks HTTP/1, or the endpoint is elsewhere.
+            NotTestedError: Nobody there speaks HTTP as the plan does, or the endpoint is elsewhere.
         """
+        if self.plan.speaks_http2 and self.target.scheme == "http":
+            raise NotTestedError(
+                "http2", "HTTP/2 is probed over TLS only; give an https:// URL, or other --ways"
+            )
         failure: NotTestedError | None = None
         for address in self.addresses:
             try:
-                connection = self._connect(address)
+                offers_http2 = self._offers_http2(address)
+                connection = self._connect(address, self.plan.ways[0])
             except OSError as error:
                 failure = failure or self._unreachable(error)
                 continue
@@ -134,7 +145,7 @@ class Run:
                     self._bodiless("close"), timeout_seconds=self.plan.timeout_seconds
                 )
             self._check(answer)
-            self.preflight = Preflight(address, answer)
+            self.preflight = Preflight(address, answer, offers_http2)
             return self.preflight
         raise failure or NotTestedError("dns", "the host has no address")
 
@@ -163,7 +174,7 @@ class Run:
     def _attempt(self, cell: Cell, number: int) -> Attempt:
         assert self.preflight is not None  # look() comes first
         try:
-            connection = self._connect(self.preflight.address)
+            connection = self._connect(self.preflight.address, cell.way)
         except OSError as error:
             return Attempt(cell, number, unreachable(error), "refused", Reuse.UNTRIED)
         upload = self.plan.upload(cell, self.target.request_target, self._headers())
@@ -171,7 +182,10 @@ class Run:
         send = {"strict": connection.strict, "eager": connection.eager}[cell.client.name]
         with connection:
             answer = send(upload, timeout_seconds=longest, stall_seconds=self.plan.timeout_seconds)
-            end, reuse = self._afterwards(connection, answer, upload)
+            if isinstance(connection, Connection):
+                end, reuse = self._afterwards(connection, answer, upload)
+            else:
+                end, reuse = self._afterwards_over_http2(connection, answer)
         return Attempt(cell, number, answer, end, reuse)
 
     def _afterwards(
@@ -203,13 +217,67 @@ class Run:
         garbled = answer.excess.startswith(b"HTTP/1.") or (unlike and second.status in _NO_REQUEST)
         return _ended(second.ended), Reuse.GARBLED if garbled else Reuse.AGAIN
 
-    def _connect(self, address: str) -> Connection:
+    def _afterwards_over_http2(
+        self, connection: Http2Connection, answer: Answer
+    ) -> tuple[End, Reuse]:
+        """See whether the connection takes another request, as it has to unless it says so."""
+        if not answer.delivered:
+            return _ended(answer.ended), Reuse.UNTRIED
+        if connection.is_leaving:
+            return _ended(answer.ended), Reuse.ANNOUNCED
+        second = connection.strict(
+            self._bodiless("keep-alive"), timeout_seconds=self.plan.timeout_seconds
+        )
+        return _ended(second.ended), Reuse.AGAIN if second.delivered else Reuse.SILENT
+
+    def _connect(self, address: str, way: Way) -> Connection | Http2Connection:
+        context = self.target.ssl_context(self.insecure, http2=way.http == "2")
+        to = (address, self.target.port)
+        if way.http == "2":
+            # An import of its own: h2 is there for those who ask for it.
+            from drainkit_clients.http2 import Http2Connection
+
+            assert context is not None  # look() refuses it without TLS
+            return Http2Connection(
+                to,
+                ssl_context=context,
+                connect_timeout_seconds=self._connect_seconds,
+                server_name=self.target.host,
+            )
         return Connection(
-            (address, self.target.port),
-            ssl_context=self.target.ssl_context(self.insecure),
-            connect_timeout_seconds=min(_CONNECT_SECONDS, self.plan.timeout_seconds),
+            to,
+            ssl_context=context,
+            connect_timeout_seconds=self._connect_seconds,
             server_name=self.target.host,
         )
+
+    @property
+    def _connect_seconds(self) -> float:
+        return min(_CONNECT_SECONDS, self.plan.timeout_seconds)
+
+    def _offers_http2(self, address: str) -> bool:
+        """Shake hands once, and see what the server chooses.
+
+        Raises:
+            NotTestedError: The plan needs HTTP/2, and it chooses something else.
+            OSError: There is nobody to talk to.
+        """
+        context = self.target.ssl_context(self.insecure, http2=True)
+        if context is None:
+            return False
+        to = (address, self.target.port)
+        with (
+            socket.create_connection(to, timeout=self._connect_seconds) as plain,
+            context.wrap_socket(plain, server_hostname=self.target.host) as secured,
+        ):
+            offers = secured.selected_alpn_protocol() == "h2"
+        if self.plan.speaks_http2 and not offers:
+            raise NotTestedError(
+                "http2",
+                "the server does not choose HTTP/2 when it is offered (ALPN); configure it there, "
+                "or leave http2 out of --ways",
+            )
+        return offers
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         own = {
@@ -240,7 +308,10 @@ class Run:
         if not answer.delivered:
             unanswered = next(row for row in _UNANSWERED if row.fits(answer))
             seconds = f"{self.plan.timeout_seconds:g} s"
-            raise NotTestedError(unanswered.reason, unanswered.message.format(seconds=seconds, malformed=answer.malformed))
+            raise NotTestedError(
+                unanswered.reason,
+                unanswered.message.format(seconds=seconds, malformed=answer.malformed),
+            )
         self._check_moved(answer)
         proxy = whose_words(answer) if answer.status in _GATEWAY else None
         # Without a name, a 503 may be the application's own.

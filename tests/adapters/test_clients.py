@@ -310,7 +310,10 @@ def test_a_response_that_dribbles_in_is_parsed_whole(
             "connection closed after 3 bytes of the response's body",
         ),
         (b"junk\r\n\r\n", "bad response: no status line of HTTP/1: b'junk'"),
-        (b"HTTP/1.1 2x0 OK\r\n\r\n", "bad response: a status line that breaks the grammar: b'HTTP/1.1 2x0 OK'"),
+        (
+            b"HTTP/1.1 2x0 OK\r\n\r\n",
+            "bad response: a status line that breaks the grammar: b'HTTP/1.1 2x0 OK'",
+        ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
             "bad response: a chunk that does not end where its size says: b'bc'",

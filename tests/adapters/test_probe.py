@@ -522,7 +522,8 @@ def test_which_addresses_are_this_machine(address, ours):
         (["http://127.0.0.1/", "--sizes", "1" * 5000], "is not a size"),
         (["http://127.0.0.1/", "--tries", "0"], "not a whole number from 1 to 100; try 3"),
         (["http://127.0.0.1/", "--clients", "lazy"], "'lazy' is none of strict, eager"),
-        (["http://127.0.0.1/", "--ways", "h2"], "is none of keep-alive, close, chunked, expect"),
+        (["http://127.0.0.1/", "--ways", "h3"], "is none of keep-alive, close, chunked, expect, http2"),
+        (["http://127.0.0.1/", "--ways", "http2"], "http2 is probed over TLS only; give an https"),
         (["http://127.0.0.1/", "--timeout", "nan"], "not a number of seconds above 0"),
         (["http://127.0.0.1/", "--timeout", "0"], "try 20"),
         (["http://127.0.0.1/", "--rate", "fast"], "'fast' is not a size"),
@@ -547,6 +548,21 @@ def test_wrong_usage_is_named_with_its_cure(arguments, named):
     said = re.sub(r"[\s│]+", " ", result.stderr)
     assert named in said
     assert "" == result.stdout
+
+
+def test_http2_without_its_extra_names_it():
+    program = PROGRAM.replace("import signal, sys", "import signal, sys; sys.modules['h2'] = None")
+    result = subprocess.run(
+        [sys.executable, "-c", program, "https://127.0.0.1:1/", "--ways", "http2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    said = re.sub(r"\s+", " ", result.stderr)
+
+    assert 2 == result.returncode
+    assert 'http2: it needs h2, which is not installed: pip install "drainkit[http2]"' in said
 
 
 # --- what is shown -----------------------------------------------------------------------------
