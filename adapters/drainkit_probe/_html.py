@@ -9,6 +9,8 @@ from __future__ import annotations
 from html import escape
 
 from . import words
+from ._came import came
+from ._compare import Change, Comparison
 from ._fates import Fate, cells, pair, rows, seen
 from ._picture import ENDS, Picture, picture
 from ._place import server_shown
@@ -33,6 +35,8 @@ _FATES = {
     Fate.UNFINISHED: "unsure",
     Fate.NO_ANSWER: "unsure",
 }
+
+_CHANGES = {Change.BETTER: "good", Change.SAME: "unsure", Change.WORSE: "bad"}
 
 # Of the picture: the whole, and the margins around the plot.
 _WIDTH, _HEIGHT = 560, 260
@@ -60,6 +64,8 @@ h2 { font-size: 17px; margin: 44px 0 12px; }
   text-transform: uppercase; }
 .verdict p { font-size: 21px; line-height: 1.4; margin: 4px 0 0; }
 .verdict .place { font-size: 16px; color: var(--soft); margin-top: 12px; }
+.compared { margin-top: 16px; } .compared > b { display: inline; } .compared .scroll {
+  margin-top: 16px; } .compared ul { color: var(--soft); margin: 12px 0 0; padding-left: 20px; }
 .good { --tone: var(--good); } .bad { --tone: var(--bad); } .unsure { --tone: var(--unsure); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr));
   gap: 20px; }
@@ -99,8 +105,13 @@ footer { margin-top: 48px; color: var(--soft); font-size: 14px; }
 """
 
 
-def as_html(report: Report) -> str:
-    """Return a report as one HTML page that needs no other file and no network."""
+def as_html(report: Report, *, verbose: bool = False) -> str:
+    """Return a report as one HTML page that needs no other file and no network.
+
+    Args:
+        report: The report.
+        verbose: With what came back: status lines, headers, and how bodies begin.
+    """
     run, verdict = report.run, report.verdict
     plan = run.plan
     server = server_shown(run)
@@ -119,9 +130,13 @@ def as_html(report: Report) -> str:
         f'<section class="verdict {_TONES[verdict.kind]}"><b>{verdict.kind.value}</b>'
         f"<p>{escape(verdict.sentence)}</p>{place}</section>",
     ]
+    if report.comparison is not None:
+        body.append(_comparison(report.comparison))
     if run.attempts:
         body += [_pictures(run), _overview(run)]
     body += [_cures(verdict), _notes(verdict)]
+    if verbose:
+        body.append(_came(run))
     if run.attempts:
         body.append(_uploads(run))
     body.append(f"<footer>Made by drainkit {escape(VERSION)}.</footer>")
@@ -135,6 +150,43 @@ def as_html(report: Report) -> str:
         + "\n".join(filter(None, body))
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _comparison(comparison: Comparison) -> str:
+    """Return the runs beside each other: a sentence, and a line for each way and client."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes)
+    lines = "".join(
+        f'<tr class="{_CHANGES[row.change]}"><th>{escape(row.way)}</th><td>{escape(row.client)}'
+        f'</td><td class="n">{row.before}</td><td class="n">{row.now}</td>'
+        f'<td><span class="fate">{row.change.value}</span></td></tr>'
+        for row in comparison.rows
+    )
+    beside = "as" if comparison.change is Change.SAME else "than"
+    return (
+        f'<section class="verdict compared {_CHANGES[comparison.change]}">'
+        f"<b>{comparison.change.value}</b> {beside} {escape(comparison.since)}"
+        f"<p>{escape(comparison.sentence)}</p>"
+        '<div class="scroll"><table><thead><tr><th>lost answers</th><th></th><th>before</th>'
+        f"<th>now</th><th></th></tr></thead><tbody>{lines}</tbody></table></div>"
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "</section>"
+    )
+
+
+def _came(run: Run) -> str:
+    """Return what came back, each kind of it once."""
+    shown = []
+    for one in came(run):
+        head = "\n".join(one.head) or "nothing of an answer"
+        body = "\n".join(one.body)
+        more = f"\n\n{body}" if body else ""
+        fault = f'<p class="legend">{escape(one.fault)}</p>' if one.fault else ""
+        shown.append(
+            f'<div><span class="fate {_FATES[one.fate]}">{one.fate.value}</span> '
+            f"{words.count(one.uploads, 'upload')}, the first: {escape(one.which)}{fault}"
+            f"<pre>{escape(head + more)}</pre></div>"
+        )
+    return f'<h2>What came back</h2>\n<div class="cures">{"".join(shown)}</div>' if shown else ""
 
 
 def _date(run: Run) -> str:
