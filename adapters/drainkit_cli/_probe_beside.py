@@ -7,9 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from drainkit_probe import Change, Comparison
+from drainkit_probe import Change, Comparison, Share
 
 from ._terminal import Terminal, panel
+
+_INDENT = 2
 
 _STYLES = {Change.BETTER: "green", Change.SAME: "yellow", Change.WORSE: "red"}
 
@@ -20,12 +22,25 @@ class Beside:
     def __init__(self, comparison: Comparison, terminal: Terminal) -> None:
         self._comparison = comparison
         self._terminal = terminal
-        beside = "AS" if comparison.change is Change.SAME else "THAN"
-        self._title = f"{comparison.change.value.upper()} {beside} {comparison.since}"
 
     def __rich__(self) -> RenderableType:
         """Return what rich prints."""
         comparison = self._comparison
+        wide = self._wide()
+        shown = wide if self._terminal.fits(wide, _INDENT) else self._narrow()
+        notes = [Padding(Text(note, "dim"), (0, _INDENT)) for note in comparison.notes]
+        return Group(
+            panel(
+                comparison.change.value.upper(),
+                f"Compared with {comparison.since}: {comparison.sentence}",
+                _STYLES[comparison.change],
+            ),
+            Padding(shown, (0, 0, 1, _INDENT)),
+            *notes,
+            *([Text()] if notes else []),
+        )
+
+    def _wide(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False, header_style="dim")
         table.add_column("lost")
         table.add_column("")
@@ -33,22 +48,25 @@ class Beside:
         table.add_column("now", justify="right")
         table.add_column("")
         said = ""
-        for row in comparison.rows:
+        for row in self._comparison.rows:
             table.add_row(
                 "" if row.way == said else row.way,
                 row.client,
-                f"{row.before.lost}/{row.before.tried}",
-                f"{row.now.lost}/{row.now.tried}",
-                Text(row.change.value, _STYLES[row.change]),
+                _share(row.before),
+                _share(row.now),
+                Text(row.words, _STYLES[row.change]),
             )
             said = row.way
-        notes = [Padding(Text(note, "dim"), (0, 2)) for note in comparison.notes]
-        return Group(
-            panel(self._title, comparison.sentence, _STYLES[comparison.change]),
-            Padding(table, (0, 0, 1, 2)),
-            *notes,
-            *([Text()] if notes else []),
-        )
+        return table
+
+    def _narrow(self) -> RenderableType:
+        shown: list[RenderableType] = []
+        for row in self._comparison.rows:
+            shown.append(Text(f"{row.way}, {row.client}: lost", "dim"))
+            numbers = f"{_share(row.before)} before, {_share(row.now)} now; "
+            line = Text.assemble(numbers, (row.words, _STYLES[row.change]))
+            shown.append(Padding(line, (0, 0, 0, _INDENT)))
+        return Group(*shown)
 
     def plainly(self) -> None:
         """Print it in lines that other programs can read."""
@@ -59,7 +77,11 @@ class Beside:
         for row in comparison.rows:
             self._terminal.line(
                 f"Compared: {row.way}, {row.client}: {row.before} lost before, {row.now} now; "
-                f"{row.change.value}"
+                f"{row.words}"
             )
         for note in comparison.notes:
             self._terminal.line(f"Compared: {note}")
+
+
+def _share(share: Share) -> str:
+    return f"{share.lost}/{share.tried}"

@@ -50,6 +50,12 @@ class Row:
     now: Share
     change: Change
 
+    @property
+    def words(self) -> str:
+        """What the tries allow to say, in words."""
+        is_open = self.change is Change.SAME and not self.before.is_like(self.now)
+        return "may be chance" if is_open else self.change.value
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -169,7 +175,7 @@ def _worst(overall: Change, rows: list[Row]) -> Change:
 def _sentence(change: Change, overall: Change, before: Share, now: Share, rows: list[Row]) -> str:
     all_in_all = f"{_answers(before)} lost before, {now} now"
     if change is Change.SAME:
-        if before.lost * now.tried == now.lost * before.tried:
+        if before.is_like(now):
             return f"{all_in_all}."
         return (
             f"{all_in_all}. Chance alone may bring such a difference, with so few tries; more "
@@ -186,7 +192,7 @@ def _sentence(change: Change, overall: Change, before: Share, now: Share, rows: 
 
 
 def _answers(share: Share) -> str:
-    were = "was" if share.lost == 1 else "were"
+    were = "was" if 1 in (share.lost, share.tried) else "were"
     return f"{share.lost} of {words.count(share.tried, 'answer')} {were}"
 
 

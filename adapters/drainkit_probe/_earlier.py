@@ -51,6 +51,10 @@ class Share:
     lost: int
     tried: int
 
+    def is_like(self, other: Share) -> bool:
+        """Whether the same part of the uploads is lost in both."""
+        return self.lost * other.tried == other.lost * self.tried
+
     def __str__(self) -> str:
         return f"{self.lost} of {self.tried}"
 

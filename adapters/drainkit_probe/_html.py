@@ -11,6 +11,7 @@ from html import escape
 from . import words
 from ._came import came
 from ._compare import Change, Comparison
+from ._earlier import Share
 from ._fates import Fate, cells, pair, rows, seen
 from ._picture import ENDS, Picture, picture
 from ._place import server_shown
@@ -67,6 +68,7 @@ h2 { font-size: 17px; margin: 44px 0 12px; }
 .compared { margin-top: 16px; } .compared > b { display: inline; } .compared .scroll {
   margin-top: 16px; } .compared ul { color: var(--soft); margin: 12px 0 0; padding-left: 20px; }
 .good { --tone: var(--good); } .bad { --tone: var(--bad); } .unsure { --tone: var(--unsure); }
+.plain { --tone: var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr));
   gap: 20px; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
@@ -101,6 +103,9 @@ td.n { font-variant-numeric: tabular-nums; }
 pre { background: var(--code); border-radius: 6px; padding: 10px 14px; margin: 8px 0 0;
   font: 13.5px/1.6 ui-monospace, "DejaVu Sans Mono", monospace; white-space: pre-wrap; }
 .install { display: block; color: var(--soft); font-size: 14px; }
+@media (max-width: 520px) { main { padding: 28px 14px 48px; } .verdict { padding: 16px; }
+  .compared .scroll { padding: 2px 10px; } .compared th, .compared td { white-space: normal;
+  padding-right: 8px; font-size: 13px; } }
 footer { margin-top: 48px; color: var(--soft); font-size: 14px; }
 """
 
@@ -156,14 +161,15 @@ def _comparison(comparison: Comparison) -> str:
     """Return the runs beside each other: a sentence, and a line for each way and client."""
     notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes)
     lines = "".join(
-        f'<tr class="{_CHANGES[row.change]}"><th>{escape(row.way)}</th><td>{escape(row.client)}'
-        f'</td><td class="n">{row.before}</td><td class="n">{row.now}</td>'
-        f'<td><span class="fate">{row.change.value}</span></td></tr>'
+        f'<tr class="{_tone(row.change, row.before, row.now)}"><th>{escape(row.way)}</th>'
+        f'<td>{escape(row.client)}</td><td class="n">{row.before}</td><td class="n">{row.now}</td>'
+        f'<td><span class="fate">{row.words}</span></td></tr>'
         for row in comparison.rows
     )
+    tone = _tone(comparison.change, comparison.before, comparison.now)
     beside = "as" if comparison.change is Change.SAME else "than"
     return (
-        f'<section class="verdict compared {_CHANGES[comparison.change]}">'
+        f'<section class="verdict compared {tone}">'
         f"<b>{comparison.change.value}</b> {beside} {escape(comparison.since)}"
         f"<p>{escape(comparison.sentence)}</p>"
         '<div class="scroll"><table><thead><tr><th>lost answers</th><th></th><th>before</th>'
@@ -171,6 +177,13 @@ def _comparison(comparison: Comparison) -> str:
         + (f"<ul>{notes}</ul>" if notes else "")
         + "</section>"
     )
+
+
+def _tone(change: Change, before: Share, now: Share) -> str:
+    """Return the colour of a change; what is as it was has none."""
+    if change is Change.SAME and before.is_like(now):
+        return "plain"
+    return _CHANGES[change]
 
 
 def _came(run: Run) -> str:

@@ -71,6 +71,7 @@ class Secrets:
 def _values(target: Target, plan: Plan) -> Iterator[str]:
     _, _, query = target.request_target.partition("?")
     yield query
+    yield from (pair.partition("=")[2] for pair in query.split("&"))
     yield from (value for _, value in parse_qsl(query))
     headers = [(name, value) for name, value in plan.headers if name.lower() not in _NO_SECRETS]
     if target.credentials is not None:
