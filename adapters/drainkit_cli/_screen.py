@@ -47,7 +47,8 @@ class Screen:
         if not self._terminal.is_fancy:
             self._terminal.line(
                 f"drainkit {VERSION}: {words.count(self._tries, 'upload')} of "
-                f"{words.size(self._size_bytes)} each way to wsgiref on {LOOPBACK}, Python {platform.python_version()}"
+                f"{words.size(self._size_bytes)} each way to wsgiref on {LOOPBACK}, "
+                f"Python {platform.python_version()}"
             )
             yield
             return
