@@ -1,6 +1,6 @@
 """What the lines of an answer may look like: the grammar of RFC 9112, and nothing beside it.
 
-Rule: it accepts what h11 accepts, and nothing else but one thing: a version that is no HTTP/1.
+Rule: it accepts what h11 accepts, but no version other than HTTP/1, and nothing else.
 """
 
 from __future__ import annotations

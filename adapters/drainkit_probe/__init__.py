@@ -27,7 +27,7 @@ from ._came import Came, came
 from ._compare import Change, Comparison, Row, check_comparable, compare
 from ._credentials import bearer_header, cookie_header
 from ._data import as_data, error_words, schema
-from ._earlier import BadReportError, Earlier, Share
+from ._earlier import BadReportError, Earlier, Share, Spot
 from ._fates import Fate, Pair, cells, pair, rows, seen
 from ._html import as_html
 from ._picture import ENDS, Picture, picture
@@ -90,6 +90,7 @@ __all__ = [
     "Row",
     "Run",
     "Share",
+    "Spot",
     "Target",
     "Verdict",
     "Way",

@@ -81,7 +81,7 @@ class Comparison:
 
     @property
     def exit_status(self) -> int:
-        """The exit status of the command: 0, 1 for worse, 4 for the same with lost answers."""
+        """The exit status of the command; 4 is the same with lost answers."""
         if self.change is Change.WORSE:
             return 1
         return 4 if self.change is Change.SAME and self.now.lost else 0
