@@ -363,7 +363,7 @@ class Http2Connection:
                     self._goes_away(frame, response, stream_id)
                     continue
                 for event in self._http2.receive_data(frame):
-                    if isinstance(event, h2.events.DataReceived) and event.stream_id is not None:
+                    if isinstance(event, h2.events.DataReceived):
                         self._http2.acknowledge_received_data(
                             event.flow_controlled_length or 0, event.stream_id
                         )
