@@ -61,7 +61,6 @@ class Connection:
         name = address[0] if server_name is None else server_name
         self._host = host_header(name, address[1])
         self._early = b""
-        self._looking = False
         plain = socket.create_connection(address, timeout=connect_timeout_seconds)
         try:
             # A slow client's single bytes must leave at once.
@@ -111,7 +110,8 @@ class Connection:
             The answer; any error while sending is a loss, whatever had arrived by then.
         """
         exchange = self._begin(upload, timeout_seconds, stall_seconds)
-        if not self._write(exchange, Frame(upload.head(self._host), 0, 0)):
+        sender = _Sender(self._socket, exchange)
+        if not sender.send(Frame(upload.head(self._host), 0, 0)):
             return exchange.answer()
         if upload.expect_continue and self._refused(exchange):
             return self._finish(exchange)
@@ -119,13 +119,13 @@ class Connection:
             time.sleep(exchange.left(upload.pause_seconds))
         exchange.body_start = time.monotonic()
         for frame in upload.frames():
-            if not self._write(exchange, frame):
+            if not sender.send(frame):
                 return exchange.answer()
             if upload.piece_pause_seconds:
                 time.sleep(exchange.left(upload.piece_pause_seconds))
             ahead = exchange.rest_of_pause(upload)
             if ahead and exchange.sent < upload.size_bytes:
-                self._look(exchange, ahead, writing=False)
+                sender.look(ahead, writing=False)
         while not self._read_is_over(exchange):
             self._read(exchange, exchange.left())
         return self._finish(exchange)
@@ -183,7 +183,8 @@ class Connection:
         opening = [Frame(upload.head(self._host), 0, 0)]
         if first_bytes:
             opening.append(upload.frame(upload.slice(0, first_bytes)))
-        if not all(self._write(exchange, frame) for frame in opening):
+        sender = _Sender(self._socket, exchange)
+        if not all(map(sender.send, opening)):
             return exchange.answer()
         due = time.monotonic() + (interval_seconds or 0.0)
         while exchange.ended == "open":
@@ -200,7 +201,7 @@ class Connection:
             if interval_seconds is not None and time.monotonic() >= due and not last:
                 due += interval_seconds
                 if exchange.ended == "open":
-                    self._write(exchange, upload.frame(upload.slice(exchange.sent, 1)))
+                    sender.send(upload.frame(upload.slice(exchange.sent, 1)))
         if exchange.parser.complete:
             exchange.error = None
         return self._finish(exchange)
@@ -231,7 +232,6 @@ class Connection:
         self, upload: Upload, timeout_seconds: float, stall_seconds: float | None = None
     ) -> Exchange:
         early, self._early = self._early, b""
-        self._looking = not isinstance(self._socket, ssl.SSLSocket)
         exchange = Exchange(ResponseParser(upload.method), timeout_seconds, stall_seconds)
         if early:
             exchange.took(early)
@@ -258,59 +258,6 @@ class Connection:
     @staticmethod
     def _read_is_over(exchange: Exchange) -> bool:
         return exchange.parser.complete or exchange.ended != "open" or exchange.error is not None
-
-    def _write(self, exchange: Exchange, frame: Frame) -> bool:
-        """Send a whole frame in blocking fashion; False when that failed."""
-        view = memoryview(frame.wire)
-        before = exchange.sent
-        done = 0
-        while done < len(view):
-            try:
-                self._look(exchange, exchange.left(), writing=True)
-                if exchange.expired():
-                    raise TimeoutError
-                self._socket.settimeout(exchange.left())
-                done += self._socket.send(view[done:])
-            except OSError as error:
-                exchange.failed(error, "sending")
-                return False
-            exchange.note_sent(before + frame.body_bytes_in(done))
-        return True
-
-    def _look(self, exchange: Exchange, seconds: float, *, writing: bool) -> None:
-        """Wait for a while, or until bytes can be sent; note an answer that comes meanwhile.
-
-        The answer stays where it is: this client does not read yet.
-
-        Raises:
-            OSError: The connection is broken.
-        """
-        until = time.monotonic() + seconds
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, wanted)
-            while self._looking and not exchange.expired():
-                events = selector.select(exchange.left(until - time.monotonic()))
-                if any(ready & selectors.EVENT_READ for _, ready in events):
-                    self._peek(exchange)
-                if time.monotonic() >= until:
-                    return
-                if any(ready & selectors.EVENT_WRITE for _, ready in events):
-                    return
-        if not writing:
-            time.sleep(exchange.left(until - time.monotonic()))
-
-    def _peek(self, exchange: Exchange) -> None:
-        self._socket.setblocking(False)
-        try:
-            waiting = self._socket.recv(_STATUS_LINE_BYTES, socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        # One look is enough, whatever it was: what is ready now stays ready.
-        self._looking = False
-        is_interim = waiting.startswith(b"HTTP/1.") and waiting.endswith(b" 1")
-        if waiting and not is_interim:
-            exchange.notice()
 
     def _read(self, exchange: Exchange, wait_seconds: float, *, patient: bool = False) -> None:
         """Wait for bytes once; none is a failure unless the (patient) caller watches the clock."""
@@ -363,6 +310,69 @@ class Connection:
                 exchange.failed(error, "reading")
             if not isinstance(self._socket, ssl.SSLSocket):
                 return
+
+
+class _Sender:
+    """The sending half of a client that does not read meanwhile, but sees what lies ready."""
+
+    def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
+        self._socket = connection
+        self._exchange = exchange
+        # Over TLS nobody can see an answer without reading it.
+        self._looking = not isinstance(connection, ssl.SSLSocket)
+
+    def send(self, frame: Frame) -> bool:
+        """Send a whole frame in blocking fashion; False when that failed."""
+        view = memoryview(frame.wire)
+        before = self._exchange.sent
+        done = 0
+        while done < len(view):
+            try:
+                self.look(self._exchange.left(), writing=True)
+                if self._exchange.expired():
+                    raise TimeoutError
+                self._socket.settimeout(self._exchange.left())
+                done += self._socket.send(view[done:])
+            except OSError as error:
+                self._exchange.failed(error, "sending")
+                return False
+            self._exchange.note_sent(before + frame.body_bytes_in(done))
+        return True
+
+    def look(self, seconds: float, *, writing: bool) -> None:
+        """Wait for a while, or until bytes can be sent; note an answer that comes meanwhile.
+
+        The answer stays where it is: this client does not read yet.
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        until = time.monotonic() + seconds
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, wanted)
+            while self._looking and not self._exchange.expired():
+                events = selector.select(self._exchange.left(until - time.monotonic()))
+                if any(ready & selectors.EVENT_READ for _, ready in events):
+                    self._peek()
+                if time.monotonic() >= until:
+                    return
+                if any(ready & selectors.EVENT_WRITE for _, ready in events):
+                    return
+        if not writing:
+            time.sleep(self._exchange.left(until - time.monotonic()))
+
+    def _peek(self) -> None:
+        self._socket.setblocking(False)
+        try:
+            waiting = self._socket.recv(_STATUS_LINE_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        # One look is enough, whatever it was: what is ready now stays ready.
+        self._looking = False
+        is_interim = waiting.startswith(b"HTTP/1.") and waiting.endswith(b" 1")
+        if waiting and not is_interim:
+            self._exchange.notice()
 
 
 class _Writer:
