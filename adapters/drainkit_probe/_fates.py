@@ -57,8 +57,9 @@ def _fate(attempt: Attempt, others_differ: bool) -> Fate:
         return Fate.LOST
     if answer.noticed_seconds is None:
         return Fate.NO_ANSWER
-    # It lay ready, and this client was still sending: a deadlock, which is a loss.
-    return Fate.LOST if answer.first_byte_seconds is None else Fate.UNFINISHED
+    # It lay ready or was whole, and the client was still sending: a deadlock, which is a loss.
+    is_stuck = answer.first_byte_seconds is None or answer.complete
+    return Fate.LOST if is_stuck else Fate.UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)

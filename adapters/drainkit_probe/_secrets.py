@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import json
 import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, quote, quote_plus, unquote
@@ -16,7 +17,7 @@ from ._plan import Plan
 from ._target import Target
 
 HIDDEN = "[hidden]"
-# What is shorter stands in every page, and says nothing.
+# What is shorter and no credential stands in every page, and says nothing.
 _LEAST_CHARACTERS = 4
 # Session tokens of the target's own making.
 _HIDDEN_FIELDS = frozenset({"set-cookie", "set-cookie2", "authorization", "cookie"})
@@ -29,10 +30,13 @@ class Secrets:
     """What must not be shown of a run."""
 
     def __init__(self, target: Target, plan: Plan) -> None:
-        found = {form for value in _values(target, plan) for form in _forms(value)}
+        credentials = set(_credentials(target, plan))
+        found = {form for value in (*credentials, *_values(target, plan)) for form in _forms(value)}
         self._longest_first = sorted(
             (form for form in found if len(form) >= _LEAST_CHARACTERS), key=len, reverse=True
         )
+        short = sorted(filter(None, credentials - set(self._longest_first)))
+        self._short = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, short)) or '(?!)'})(?!\w)")
 
     @property
     def longest(self) -> int:
@@ -48,6 +52,7 @@ class Secrets:
         """
         for secret in self._longest_first:
             text = re.sub(re.escape(secret), HIDDEN, text, flags=re.IGNORECASE)
+        text = self._short.sub(HIDDEN, text)
         return self._hide_beginning(text) if is_cut else text
 
     def hide_field(self, name: str, value: str) -> str:
@@ -73,16 +78,21 @@ def _values(target: Target, plan: Plan) -> Iterator[str]:
     yield query
     yield from (pair.partition("=")[2] for pair in query.split("&"))
     yield from (value for _, value in parse_qsl(query))
-    headers = [(name, value) for name, value in plan.headers if name.lower() not in _NO_SECRETS]
+    yield from (value for name, value in plan.headers if name.lower() not in _NO_SECRETS)
+
+
+def _credentials(target: Target, plan: Plan) -> Iterator[str]:
+    """Yield who the user is, whole and in parts: what is hidden however short it is."""
+    headers = list(plan.headers)
     if target.credentials is not None:
         headers.append(("Authorization", target.credentials))
     for name, value in headers:
-        yield value
         if name.lower() == "cookie":
-            yield from (pair.partition("=")[2].strip() for pair in value.split(";"))
+            pairs = [pair.strip() for pair in value.split(";")]
+            yield from (value, *pairs, *(pair.partition("=")[2] for pair in pairs))
         elif name.lower() in ("authorization", "proxy-authorization"):
             scheme, _, rest = value.partition(" ")
-            yield rest.strip()
+            yield from (value, rest.strip())
             if scheme.lower() == "basic":
                 yield from _basic(rest.strip())
 
@@ -103,6 +113,8 @@ def _forms(value: str) -> Iterator[str]:
     yield from plain
     for one in plain:
         yield from (quote(one, safe=""), quote(one), quote_plus(one), html.escape(one))
+        for quoted in (json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1]):
+            yield from (quoted, quoted.replace("/", "\\/"))  # as PHP's JSON has it
         yield base64.b64encode(one.encode()).decode().rstrip("=")
         # As it went out, and as a page of UTF-8 is read.
         yield one.encode("latin-1", "replace").decode("utf-8", "replace")

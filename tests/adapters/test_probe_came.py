@@ -203,6 +203,25 @@ def test_credentials_in_the_url_are_hidden_in_each_form():
     assert "[hidden] [hidden] [hidden] [hidden] [hidden]" == said
 
 
+def test_a_credential_is_hidden_however_short_it_is():
+    """Where it stands alone; in 127 it says nothing."""
+    plan = Plan(headers=(cookie_header("pin=12"), ("X-Api-Version", "7")))
+    secrets = Secrets(Target.parse("http://a.test/"), plan)
+
+    assert "[hidden] 127 [hidden] 7" == secrets.hide("12 127 pin=12 7")
+
+
+@pytest.mark.parametrize(
+    "spelled", ["abc/d\u00e9", r"abc\/d\u00e9", "abc\\/d\u00e9", "abc/d%C3%A9", "abc%2Fd%C3%A9"]
+)
+def test_a_credential_is_hidden_in_json_and_urls(spelled):
+    secrets = Secrets(
+        Target.parse("http://a.test/"), Plan(headers=(cookie_header("x=abc/d\u00e9"),))
+    )
+
+    assert "'[hidden]'" == secrets.hide(f"'{spelled}'")
+
+
 ONE = ("--tries", "1", "--sizes", "64K", "--ways", "close", "--clients", "strict", "--timeout", "1")
 
 
