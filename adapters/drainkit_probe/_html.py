@@ -71,7 +71,7 @@ h2 { font-size: 17px; margin: 44px 0 12px; }
 .plain { --tone: var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr));
   gap: 20px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+figure { margin: 0; max-width: 640px; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 16px 18px 14px; }
 figcaption { font-weight: 600; color: var(--tone); margin-bottom: 6px; }
 figcaption::first-letter { text-transform: uppercase; }
@@ -105,7 +105,7 @@ pre { background: var(--code); border-radius: 6px; padding: 10px 14px; margin: 8
 .install { display: block; color: var(--soft); font-size: 14px; }
 @media (max-width: 520px) { main { padding: 28px 14px 48px; } .verdict { padding: 16px; }
   .compared .scroll { padding: 2px 10px; } .compared th, .compared td { white-space: normal;
-  padding-right: 8px; font-size: 13px; } }
+  padding-right: 8px; font-size: 13px; } .compared td.n { white-space: nowrap; } }
 footer { margin-top: 48px; color: var(--soft); font-size: 14px; }
 """
 
