@@ -21,8 +21,11 @@ from drainkit_probe import (
     DEFAULT_SIZES,
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
+    DEFAULT_WAYS,
     WAYS,
+    BadReportError,
     BadTargetError,
+    Earlier,
     Family,
     Kind,
     NotTestedError,
@@ -32,7 +35,11 @@ from drainkit_probe import (
     Target,
     as_data,
     as_html,
+    bearer_header,
+    check_comparable,
     conclude,
+    cookie_header,
+    http2_is_missing,
     is_loopback,
     parse_header,
     uploads_with,
@@ -118,6 +125,37 @@ def _headers(
         raise click.BadParameter(str(error)) from None
 
 
+def _bearer(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[str, str] | None:
+    try:
+        return None if value is None else bearer_header(value)
+    except BadTargetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _cookies(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, str] | None:
+    try:
+        return cookie_header(*value) if value else None
+    except BadTargetError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _earlier(ctx: click.Context, param: click.Parameter, value: str | None) -> Earlier | None:
+    if value is None:
+        return None
+    try:
+        return Earlier.of(json.loads(Path(value).read_bytes()))
+    except OSError as error:
+        raise click.BadParameter(f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        # What json says of a file would show some of it.
+        reason = str(error) if isinstance(error, BadReportError) else "it is not JSON"
+        raise click.BadParameter(f"cannot be compared with: {reason.removesuffix('.')}") from None
+
+
 def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
     try:
         return Target.parse(value)
@@ -144,6 +182,24 @@ def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
     callback=_headers,
     metavar="'NAME: VALUE'",
     help="Send this header, too; may be repeated. Its value is shown nowhere.",
+)
+@click.option(
+    "--bearer",
+    callback=_bearer,
+    envvar="DRAINKIT_PROBE_BEARER",
+    show_envvar=True,
+    metavar="TOKEN",
+    help="Send this bearer token. It is shown nowhere.",
+)
+@click.option(
+    "--cookie",
+    "cookies",
+    multiple=True,
+    callback=_cookies,
+    envvar="DRAINKIT_PROBE_COOKIE",
+    show_envvar=True,
+    metavar="NAME=VALUE",
+    help="Send this cookie; may be repeated. It is shown nowhere.",
 )
 @click.option(
     "--body-file",
@@ -183,10 +239,11 @@ def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
 @click.option(
     "--ways",
     callback=_names(WAYS),
-    default=",".join(WAYS),
+    default=",".join(way.name for way in DEFAULT_WAYS),
     show_default=True,
     metavar="NAME,...",
-    help="The first one goes up all sizes, the others have one (8M, or the next above).",
+    help="The first one goes up all sizes, the others have one (8M, or the next above). http2 is "
+    "spoken over TLS.",
 )
 @click.option(
     "--timeout",
@@ -221,6 +278,17 @@ def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
     help="Write a report with pictures.",
 )
 @click.option(
+    "--compare",
+    "earlier",
+    type=click.Path(exists=True, dir_okay=False, readable=True),
+    callback=_earlier,
+    metavar="FILE",
+    help="Say whether it is better, same or worse than what --json printed into this file.",
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Show what came back: status, headers, how bodies begin."
+)
+@click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
@@ -231,6 +299,8 @@ def probe(
     target: Target,
     method: str,
     headers: tuple[tuple[str, str], ...],
+    bearer: tuple[str, str] | None,
+    cookies: tuple[str, str] | None,
     body_file: str | None,
     field: str,
     sizes: tuple[int, ...] | None,
@@ -245,6 +315,8 @@ def probe(
     yes: bool,
     as_json: bool,
     html_path: str | None,
+    earlier: Earlier | None,
+    verbose: bool,
     color: Color,
 ) -> None:
     """Find out whether an endpoint of yours loses its early answers.
@@ -254,8 +326,10 @@ def probe(
     only an early one gets lost. Probe nothing that is not yours.
 
     Exit status: 0 if every answer arrived; 1 if some were lost; 2 for wrong usage; 3 if the target
-    could not be tested (refused, DNS, TLS, redirected elsewhere, ...); 130 for Ctrl-C.
+    could not be tested (refused, DNS, TLS, redirected elsewhere, ...); 130 for Ctrl-C. With
+    --compare: 0 for better, and for the same without a loss; 1 for worse; 4 for the same losses.
     """
+    _check_http2(target, ways)
     body, lengths = _body(body_file, sizes, field)
     plan = Plan(
         method=method,
@@ -264,7 +338,7 @@ def probe(
         tries=tries,
         timeout_seconds=timeout_seconds,
         rate_bytes_per_second=rate,
-        headers=headers,
+        headers=_with_credentials(headers, bearer, cookies),
         field=field,
         body=body,
         sizes=lengths,
@@ -277,13 +351,15 @@ def probe(
         )
     if html_path is not None and not Path(html_path).absolute().parent.is_dir():
         raise click.BadParameter("its folder does not exist; create it", param_hint="--html")
+    if earlier is not None:
+        _check_comparable(plan, earlier)
     run = Run(target, plan, family=family, insecure=insecure)
     screen = ProbeScreen(run, color)
-    report = conclude(run, _measure(run, screen, yes, as_json))
-    _show(report, screen, as_json)
+    report = conclude(run, _measure(run, screen, yes, as_json), earlier=earlier)
+    _show(report, screen, as_json, verbose)
     if html_path is not None:
-        _write(html_path, as_html(report))
-    sys.exit(EXIT_INTERRUPTED if report.interrupted else report.verdict.kind.exit_status)
+        _write(html_path, as_html(report, verbose=verbose))
+    sys.exit(report.exit_status)
 
 
 def _measure(
@@ -308,6 +384,43 @@ def _measure(
     except (NotTestedError, KeyboardInterrupt) as error:
         return error
     return None
+
+
+def _with_credentials(
+    headers: tuple[tuple[str, str], ...],
+    bearer: tuple[str, str] | None,
+    cookies: tuple[str, str] | None,
+) -> tuple[tuple[str, str], ...]:
+    """Return all headers; a request has one Authorization and one Cookie."""
+    given = {name.lower() for name, _ in headers}
+    for option, made in (("--bearer", bearer), ("--cookie", cookies)):
+        if made is not None and made[0].lower() in given:
+            raise click.UsageError(
+                f"{option} and -H '{made[0]}: ...' exclude each other; leave one of them out"
+            )
+    return (*headers, *filter(None, (bearer, cookies)))
+
+
+def _check_comparable(plan: Plan, earlier: Earlier) -> None:
+    try:
+        check_comparable(plan, earlier)
+    except BadReportError as error:
+        raise click.BadParameter(
+            f"cannot be compared with: {error}", param_hint="--compare"
+        ) from None
+
+
+def _check_http2(target: Target, ways: tuple[str, ...]) -> None:
+    """Refuse HTTP/2 where it cannot be spoken."""
+    if all(WAYS[name].http == "1.1" for name in ways):
+        return
+    if target.scheme == "http":
+        raise click.BadParameter(
+            "http2 is probed over TLS only; give an https:// URL, or leave http2 out",
+            param_hint="--ways",
+        )
+    if (missing := http2_is_missing()) is not None:
+        raise click.BadParameter(f"http2: {missing}", param_hint="--ways")
 
 
 def _body(
@@ -358,14 +471,14 @@ def _confirm(run: Run, yes: bool) -> None:
         raise click.UsageError(f"that was not {host!r}, so nothing was sent")
 
 
-def _show(report: Report, screen: ProbeScreen, as_json: bool) -> None:
+def _show(report: Report, screen: ProbeScreen, as_json: bool, verbose: bool) -> None:
     verdict = report.verdict
     if as_json:
-        click.echo(json.dumps(as_data(report), indent=2))
+        click.echo(json.dumps(as_data(report, verbose=verbose), indent=2))
     elif verdict.kind is Kind.NOT_TESTED and not report.interrupted and not report.run.attempts:
         click.echo(f"Could not test: {verdict.sentence}.", err=True)
     else:
-        screen.conclude(report)
+        screen.conclude(report, verbose=verbose)
 
 
 def _write(path: str, text: str) -> None:

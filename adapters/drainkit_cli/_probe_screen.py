@@ -9,11 +9,9 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
-from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
@@ -36,9 +34,11 @@ from drainkit_probe import (
     words,
 )
 
+from ._probe_answers import Answers
+from ._probe_beside import Beside
 from ._probe_chart import Chart
 from ._probe_tables import Tables, style_of
-from ._terminal import Color, Terminal
+from ._terminal import Color, Terminal, panel
 
 _FRAMES_PER_SECOND = 8
 _BAR_COLUMNS = 40
@@ -49,6 +49,7 @@ _STYLES = {
     Kind.NOT_EARLY: "yellow",
     Kind.LOST: "red",
     Kind.REPLACED: "red",
+    Kind.MALFORMED: "red",
     Kind.NOT_TESTED: "yellow",
 }
 
@@ -132,14 +133,25 @@ class ProbeScreen:
             said.append(attempt.reuse.value)
         return "; ".join(said)
 
-    def conclude(self, report: Report) -> None:
-        """Show what was seen and what it comes to."""
+    def conclude(self, report: Report, *, verbose: bool = False) -> None:
+        """Show what was seen and what it comes to.
+
+        Args:
+            report: The report.
+            verbose: With what came back.
+        """
+        self._conclude(report)
+        if verbose and self._run.attempts:
+            Answers(self._run, self._terminal).show()
+
+    def _conclude(self, report: Report) -> None:
         verdict = report.verdict
         if report.interrupted:
-            done = f"{len(self._run.attempts)} of {self._run.plan.uploads} uploads"
+            plan = self._run.plan
+            done = f"{len(self._run.attempts)} of {words.count(plan.uploads, 'upload')}"
             self._say(f"Interrupted after {done}; what was measured so far:")
         if not self._terminal.is_fancy:
-            self._conclude_plainly(verdict)
+            self._conclude_plainly(report)
             return
         print_ = self._console.print
         if self._run.attempts:
@@ -147,17 +159,9 @@ class ProbeScreen:
             print_(self._tables.matrix())
             print_(self._tables.legend())
         print_()
-        style = _STYLES[verdict.kind]
-        print_(
-            Panel(
-                Text(verdict.sentence, "bold"),
-                title=Text(verdict.kind.value.upper(), f"bold {style}"),
-                title_align="left",
-                border_style=style,
-                box=box.ROUNDED,
-                padding=(0, 1),
-            )
-        )
+        print_(panel(verdict.kind.value.upper(), verdict.sentence, _STYLES[verdict.kind]))
+        if report.comparison is not None:
+            print_(Beside(report.comparison, self._terminal))
         if verdict.place is not None:
             print_(Padding(Text(verdict.place), (0, 2)))
         if self._run.attempts:
@@ -179,8 +183,11 @@ class ProbeScreen:
             print_(shown)
         print_()
 
-    def _conclude_plainly(self, verdict: Verdict) -> None:
+    def _conclude_plainly(self, report: Report) -> None:
+        verdict = report.verdict
         self._terminal.line(f"Verdict: {verdict.kind.value}. {verdict.sentence}")
+        if report.comparison is not None:
+            Beside(report.comparison, self._terminal).plainly()
         if verdict.place is not None:
             self._terminal.line(f"Place: {verdict.place}")
         for cure in verdict.cures:

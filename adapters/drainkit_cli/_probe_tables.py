@@ -25,6 +25,7 @@ _MARKS: dict[Fate, tuple[str, str]] = {
     Fate.DELIVERED: ("✓", "green"),
     Fate.LOST: ("✗", "red"),
     Fate.REPLACED: ("!", "red"),
+    Fate.MALFORMED: ("%", "red"),
     Fate.UNFINISHED: ("…", "yellow"),
     Fate.NO_ANSWER: ("?", "yellow"),
 }
@@ -32,6 +33,7 @@ _MEANINGS = {
     Fate.DELIVERED: "delivered",
     Fate.LOST: "lost",
     Fate.REPLACED: "replaced by a proxy",
+    Fate.MALFORMED: "malformed",
     Fate.UNFINISHED: "did not end",
     Fate.NO_ANSWER: "no answer",
 }

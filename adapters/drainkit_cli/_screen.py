@@ -46,8 +46,9 @@ class Screen:
         """Show the beginning, and on a terminal a progress display, until the block ends."""
         if not self._terminal.is_fancy:
             self._terminal.line(
-                f"drainkit {VERSION}: {self._tries} uploads of {words.size(self._size_bytes)} each "
-                f"way to wsgiref on {LOOPBACK}, Python {platform.python_version()}"
+                f"drainkit {VERSION}: {words.count(self._tries, 'upload')} of "
+                f"{words.size(self._size_bytes)} each way to wsgiref on {LOOPBACK}, "
+                f"Python {platform.python_version()}"
             )
             yield
             return
@@ -111,7 +112,7 @@ class Screen:
         arrived = sum(one.arrived for one in tries)
         every, none = arrived == len(tries), arrived == 0
         style = "green" if every else "red" if none else "yellow"
-        count = f"{arrived} of {len(tries)} answers arrived"
+        count = f"{arrived} of {words.count(len(tries), 'answer')} arrived"
         rows = Table.grid(padding=(0, 1))
         for number, one in enumerate(tries[:_MOST_ROWS], 1):
             colour = "green" if one.arrived else "red"
@@ -173,14 +174,16 @@ class Screen:
         lost, arrived = observation.lost_without, observation.arrived_drained
         tries = len(observation.without)
         seen = (
-            f"Without drainkit {lost} of {tries} answers were lost, "
+            f"Without drainkit {lost} of {words.count(tries, 'answer')} "
+            f"{'was' if 1 in (lost, tries) else 'were'} lost, "
             f"with it {arrived} of {tries} arrived."
         )
         if observation.convincing:
             return seen
         if lost == 0:
+            every = "the answer" if tries == 1 else f"all {tries} answers"
             return (
-                f"No loss was seen: without drainkit all {tries} answers arrived, so there is "
+                f"No loss was seen: without drainkit {every} arrived, so there is "
                 f"nothing to show. The loss is a race, and a larger --size loses it more often."
             )
         return f"{seen} That is not what was promised; `--json` has the details."

@@ -8,8 +8,10 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
+from rich import box
 from rich.console import Console, RenderableType
 from rich.measure import Measurement
+from rich.panel import Panel
 from rich.text import Text
 
 Color = Literal["auto", "always", "never"]
@@ -28,6 +30,24 @@ _ASCII = {
     "┤": "|",
     "└": "+",
 }
+
+
+def panel(title: str, said: str, style: str) -> Panel:
+    """Return a sentence in a frame.
+
+    Args:
+        title: What stands in the frame.
+        said: The sentence.
+        style: The colour of the frame and its title.
+    """
+    return Panel(
+        Text(said, "bold"),
+        title=Text(title, f"bold {style}"),
+        title_align="left",
+        border_style=style,
+        box=box.ROUNDED,
+        padding=(0, 1),
+    )
 
 
 class Terminal:

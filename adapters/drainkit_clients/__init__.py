@@ -7,14 +7,18 @@ Three ways of uploading, each the extreme of what real clients do:
 - ``eager`` reads while it writes, as curl, undici and aiohttp do.
 - ``slow`` sends a byte now and then, or nothing, and tells when the server closed the connection.
 
-Each returns an ``Answer``. Standard library only; nothing of drainkit is imported.
+Each returns an ``Answer``. An answer that breaks the rules of HTTP is refused as strictly as h11
+does; ``Answer.malformed`` says which rule, and is ``NOT_HTTP`` where no HTTP/1 is spoken at all.
+Standard library only; nothing of drainkit is imported.
 """
 
 from ._body import FileBody, FormBody
 from ._connection import Connection, eager, slow, strict, unreachable
+from ._fields import NOT_HTTP
 from ._values import Answer, Body, Ended, Rest, Upload
 
 __all__ = [
+    "NOT_HTTP",
     "Answer",
     "Body",
     "Connection",

@@ -14,8 +14,9 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-from ._response import ResponseError, ResponseParser
-from ._values import Answer, Ended, Frame, Rest, Upload, in_bytes
+from ._exchange import Exchange
+from ._response import ResponseParser
+from ._values import Answer, Frame, Rest, Upload
 
 Address = tuple[str, int]
 
@@ -24,164 +25,11 @@ _RECV_BYTES = 262144
 _EXPECT_WAIT_SECONDS = 1.0
 # TLS reports "try again" as its own errors.
 _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-# Far more than an error page: a response without an end must not fill the memory.
-_MOST_RESPONSE_BYTES = 64 * 1024 * 1024
-# Enough for a picture on any screen.
-_MOST_SAMPLES = 256
 # What tells an interim response from a final one: "HTTP/1.1 1".
 _STATUS_LINE_BYTES = 10
 
 
-class _Trace:
-    """How much was sent when, thinned out as it grows."""
-
-    def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = [(0.0, 0)]
-        self._latest = self._samples[0]
-        self._gap_seconds = 0.0
-
-    def add(self, seconds: float, sent_bytes: int) -> None:
-        """Take a sample; one that follows the last too closely counts only if it stays the last."""
-        self._latest = (seconds, sent_bytes)
-        if seconds - self._samples[-1][0] < self._gap_seconds:
-            return
-        self._samples.append(self._latest)
-        if len(self._samples) >= _MOST_SAMPLES:
-            del self._samples[1::2]
-            self._gap_seconds = max(2 * self._gap_seconds, 2 * seconds / _MOST_SAMPLES)
-
-    def values(self) -> tuple[tuple[float, int], ...]:
-        """Return the samples, the latest included."""
-        if self._samples[-1] == self._latest:
-            return tuple(self._samples)
-        return (*self._samples, self._latest)
-
-
-class _Exchange:
-    """One request and its response while they are under way."""
-
-    def __init__(
-        self, upload: Upload, timeout_seconds: float, early: bytes, stall_seconds: float | None
-    ) -> None:
-        self.start = time.monotonic()
-        self._last_deadline = self.start + timeout_seconds
-        self._stall_seconds = stall_seconds
-        self.deadline = self._last_deadline
-        self.trace = _Trace()
-        self.parser = ResponseParser(upload.method, early)
-        self.sent = 0
-        self.body_start = self.start
-        self.noticed_seconds: float | None = None
-        self.sent_at_noticed: int | None = None
-        self.first_byte_seconds: float | None = None
-        self.sent_at_first_byte: int | None = None
-        self.error: str | None = None
-        self.ended: Ended = "open"
-        self._restart()
-
-    def _restart(self) -> None:
-        """Count the silence from now; the exchange's own deadline stays what it is."""
-        if self._stall_seconds is not None:
-            stalled = time.monotonic() + self._stall_seconds
-            self.deadline = min(stalled, self._last_deadline)
-
-    def note_sent(self, sent_bytes: int) -> None:
-        """Note how many body bytes the kernel has taken in all."""
-        self.sent = sent_bytes
-        self.trace.add(self.elapsed, sent_bytes)
-        self._restart()
-
-    def notice(self) -> None:
-        """Note that the first byte of an answer lies ready."""
-        if self.noticed_seconds is None:
-            self.noticed_seconds = self.elapsed
-            self.sent_at_noticed = self.sent
-
-    def rest_of_pause(self, upload: Upload) -> float:
-        """Return the seconds by which the upload is ahead of its rate."""
-        if upload.rate_bytes_per_second is None:
-            return 0.0
-        due = self.body_start + self.sent / upload.rate_bytes_per_second
-        return max(0.0, due - time.monotonic())
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self.start
-
-    def left(self, at_most: float | None = None) -> float:
-        """Return the seconds to the deadline, never quite 0 since that would mean non-blocking."""
-        left = max(self.deadline - time.monotonic(), 0.001)
-        return left if at_most is None else min(left, max(at_most, 0.001))
-
-    def expired(self) -> bool:
-        return time.monotonic() >= self.deadline
-
-    def took(self, data: bytes) -> None:
-        """Take what ``recv`` returned; b"" is the end of the connection."""
-        if not data:
-            self.ended = "fin"
-            self.parser.eof()
-            return
-        try:
-            self.parser.feed(data)
-        except ResponseError as error:
-            self.error = self.error or f"bad response: {error}"
-        if self.parser.held_bytes > _MOST_RESPONSE_BYTES:
-            self.error = self.error or f"response of more than {in_bytes(_MOST_RESPONSE_BYTES)}"
-        if self.parser.started and self.first_byte_seconds is None:
-            self.notice()
-            self.first_byte_seconds = self.elapsed
-            self.sent_at_first_byte = self.sent
-
-    def failed(self, error: OSError, doing: str) -> None:
-        """Note an error of the connection; the first one counts."""
-        self.ended = _how(error)
-        sent = in_bytes(self.sent)
-        self.error = self.error or f"{type(error).__name__} while {doing} after {sent}"
-
-    def answer(self) -> Answer:
-        parser = self.parser
-        error = self.error
-        if error is None and not parser.complete:
-            what = {"fin": "connection closed", "timeout": "timed out"}.get(self.ended, "stopped")
-            have = (
-                f"{in_bytes(len(parser.body))} of the response's body"
-                if parser.status
-                else "a response"
-            )
-            error = f"{what} after {have}" if parser.status else f"{what} before {have}"
-        return Answer(
-            status=parser.status,
-            headers=tuple(parser.headers),
-            body=bytes(parser.body),
-            complete=parser.complete,
-            sent_bytes=self.sent,
-            error=error,
-            first_byte_seconds=self.first_byte_seconds,
-            sent_at_first_byte_bytes=self.sent_at_first_byte,
-            seconds=self.elapsed,
-            ended=self.ended,
-            noticed_seconds=self.noticed_seconds,
-            sent_at_noticed_bytes=self.sent_at_noticed,
-            version=parser.version,
-            interim=tuple(parser.interim),
-            excess=parser.excess,
-            trace=self.trace.values(),
-        )
-
-
-def _how(error: OSError) -> Ended:
-    """Return what an error of a socket says about its connection."""
-    if isinstance(error, TimeoutError):
-        return "timeout"
-    if isinstance(error, ssl.SSLEOFError):
-        return "fin"  # the end of the connection without TLS' own goodbye
-    if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
-        return "tls-alert"
-    return "reset"
-
-
-def _host(name: str, port: int) -> str:
+def host_header(name: str, port: int) -> str:
     """Return the value of the Host header; an IPv6 address stands in brackets (RFC 3986 3.2.2)."""
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
@@ -211,9 +59,8 @@ class Connection:
             OSError: There is nobody to talk to.
         """
         name = address[0] if server_name is None else server_name
-        self._host = _host(name, address[1])
+        self._host = host_header(name, address[1])
         self._early = b""
-        self._looking = False
         plain = socket.create_connection(address, timeout=connect_timeout_seconds)
         try:
             # A slow client's single bytes must leave at once.
@@ -263,7 +110,8 @@ class Connection:
             The answer; any error while sending is a loss, whatever had arrived by then.
         """
         exchange = self._begin(upload, timeout_seconds, stall_seconds)
-        if not self._write(exchange, Frame(upload.head(self._host), 0, 0)):
+        sender = _Sender(self._socket, exchange)
+        if not sender.send(Frame(upload.head(self._host), 0, 0)):
             return exchange.answer()
         if upload.expect_continue and self._refused(exchange):
             return self._finish(exchange)
@@ -271,13 +119,13 @@ class Connection:
             time.sleep(exchange.left(upload.pause_seconds))
         exchange.body_start = time.monotonic()
         for frame in upload.frames():
-            if not self._write(exchange, frame):
+            if not sender.send(frame):
                 return exchange.answer()
             if upload.piece_pause_seconds:
                 time.sleep(exchange.left(upload.piece_pause_seconds))
             ahead = exchange.rest_of_pause(upload)
             if ahead and exchange.sent < upload.size_bytes:
-                self._look(exchange, ahead, writing=False)
+                sender.look(ahead, writing=False)
         while not self._read_is_over(exchange):
             self._read(exchange, exchange.left())
         return self._finish(exchange)
@@ -335,7 +183,8 @@ class Connection:
         opening = [Frame(upload.head(self._host), 0, 0)]
         if first_bytes:
             opening.append(upload.frame(upload.slice(0, first_bytes)))
-        if not all(self._write(exchange, frame) for frame in opening):
+        sender = _Sender(self._socket, exchange)
+        if not all(map(sender.send, opening)):
             return exchange.answer()
         due = time.monotonic() + (interval_seconds or 0.0)
         while exchange.ended == "open":
@@ -352,7 +201,7 @@ class Connection:
             if interval_seconds is not None and time.monotonic() >= due and not last:
                 due += interval_seconds
                 if exchange.ended == "open":
-                    self._write(exchange, upload.frame(upload.slice(exchange.sent, 1)))
+                    sender.send(upload.frame(upload.slice(exchange.sent, 1)))
         if exchange.parser.complete:
             exchange.error = None
         return self._finish(exchange)
@@ -381,17 +230,19 @@ class Connection:
 
     def _begin(
         self, upload: Upload, timeout_seconds: float, stall_seconds: float | None = None
-    ) -> _Exchange:
+    ) -> Exchange:
         early, self._early = self._early, b""
-        self._looking = not isinstance(self._socket, ssl.SSLSocket)
-        return _Exchange(upload, timeout_seconds, early, stall_seconds)
+        exchange = Exchange(ResponseParser(upload.method), timeout_seconds, stall_seconds)
+        if early:
+            exchange.took(early)
+        return exchange
 
-    def _finish(self, exchange: _Exchange) -> Answer:
+    def _finish(self, exchange: Exchange) -> Answer:
         # What lies behind a complete response belongs to the next one.
         self._early = exchange.parser.excess
         return exchange.answer()
 
-    def _refused(self, exchange: _Exchange) -> bool:
+    def _refused(self, exchange: Exchange) -> bool:
         """Wait for "100 Continue"; True if a final response came instead."""
         until = min(time.monotonic() + _EXPECT_WAIT_SECONDS, exchange.deadline)
         while not exchange.parser.interim and exchange.ended == "open" and not exchange.error:
@@ -405,63 +256,10 @@ class Connection:
         return not exchange.parser.interim
 
     @staticmethod
-    def _read_is_over(exchange: _Exchange) -> bool:
+    def _read_is_over(exchange: Exchange) -> bool:
         return exchange.parser.complete or exchange.ended != "open" or exchange.error is not None
 
-    def _write(self, exchange: _Exchange, frame: Frame) -> bool:
-        """Send a whole frame in blocking fashion; False when that failed."""
-        view = memoryview(frame.wire)
-        before = exchange.sent
-        done = 0
-        while done < len(view):
-            try:
-                self._look(exchange, exchange.left(), writing=True)
-                if exchange.expired():
-                    raise TimeoutError
-                self._socket.settimeout(exchange.left())
-                done += self._socket.send(view[done:])
-            except OSError as error:
-                exchange.failed(error, "sending")
-                return False
-            exchange.note_sent(before + frame.body_bytes_in(done))
-        return True
-
-    def _look(self, exchange: _Exchange, seconds: float, *, writing: bool) -> None:
-        """Wait for a while, or until bytes can be sent; note an answer that comes meanwhile.
-
-        The answer stays where it is: this client does not read yet.
-
-        Raises:
-            OSError: The connection is broken.
-        """
-        until = time.monotonic() + seconds
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._socket, wanted)
-            while self._looking and not exchange.expired():
-                events = selector.select(exchange.left(until - time.monotonic()))
-                if any(ready & selectors.EVENT_READ for _, ready in events):
-                    self._peek(exchange)
-                if time.monotonic() >= until:
-                    return
-                if any(ready & selectors.EVENT_WRITE for _, ready in events):
-                    return
-        if not writing:
-            time.sleep(exchange.left(until - time.monotonic()))
-
-    def _peek(self, exchange: _Exchange) -> None:
-        self._socket.setblocking(False)
-        try:
-            waiting = self._socket.recv(_STATUS_LINE_BYTES, socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        # One look is enough, whatever it was: what is ready now stays ready.
-        self._looking = False
-        is_interim = waiting.startswith(b"HTTP/1.") and waiting.endswith(b" 1")
-        if waiting and not is_interim:
-            exchange.notice()
-
-    def _read(self, exchange: _Exchange, wait_seconds: float, *, patient: bool = False) -> None:
+    def _read(self, exchange: Exchange, wait_seconds: float, *, patient: bool = False) -> None:
         """Wait for bytes once; none is a failure unless the (patient) caller watches the clock."""
         self._socket.settimeout(wait_seconds)
         try:
@@ -477,7 +275,7 @@ class Connection:
 
     def _eager(
         self,
-        exchange: _Exchange,
+        exchange: Exchange,
         upload: Upload,
         selector: selectors.BaseSelector,
         stop_on_error_status: bool,
@@ -487,7 +285,7 @@ class Connection:
             status = exchange.parser.status
             if stop_on_error_status and status is not None and status >= 400:
                 writer.done = True
-            if exchange.parser.complete and writer.done:
+            if exchange.parser.malformed or (exchange.parser.complete and writer.done):
                 return
             if exchange.expired():
                 exchange.failed(TimeoutError(), "sending" if not writer.done else "reading")
@@ -501,7 +299,7 @@ class Connection:
                 if ready & selectors.EVENT_WRITE and exchange.ended == "open":
                     writer.send()
 
-    def _read_available(self, exchange: _Exchange) -> None:
+    def _read_available(self, exchange: Exchange) -> None:
         # TLS may hold decrypted bytes that no selector sees: read until there are none.
         while exchange.ended == "open":
             try:
@@ -514,11 +312,74 @@ class Connection:
                 return
 
 
+class _Sender:
+    """The sending half of a client that does not read meanwhile, but sees what lies ready."""
+
+    def __init__(self, connection: socket.socket, exchange: Exchange) -> None:
+        self._socket = connection
+        self._exchange = exchange
+        # Over TLS nobody can see an answer without reading it.
+        self._looking = not isinstance(connection, ssl.SSLSocket)
+
+    def send(self, frame: Frame) -> bool:
+        """Send a whole frame in blocking fashion; False when that failed."""
+        view = memoryview(frame.wire)
+        before = self._exchange.sent
+        done = 0
+        while done < len(view):
+            try:
+                self.look(self._exchange.left(), writing=True)
+                if self._exchange.expired():
+                    raise TimeoutError
+                self._socket.settimeout(self._exchange.left())
+                done += self._socket.send(view[done:])
+            except OSError as error:
+                self._exchange.failed(error, "sending")
+                return False
+            self._exchange.note_sent(before + frame.body_bytes_in(done))
+        return True
+
+    def look(self, seconds: float, *, writing: bool) -> None:
+        """Wait for a while, or until bytes can be sent; note an answer that comes meanwhile.
+
+        The answer stays where it is: this client does not read yet.
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        until = time.monotonic() + seconds
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if writing else 0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, wanted)
+            while self._looking and not self._exchange.expired():
+                events = selector.select(self._exchange.left(until - time.monotonic()))
+                if any(ready & selectors.EVENT_READ for _, ready in events):
+                    self._peek()
+                if time.monotonic() >= until:
+                    return
+                if any(ready & selectors.EVENT_WRITE for _, ready in events):
+                    return
+        if not writing:
+            time.sleep(self._exchange.left(until - time.monotonic()))
+
+    def _peek(self) -> None:
+        self._socket.setblocking(False)
+        try:
+            waiting = self._socket.recv(_STATUS_LINE_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        # One look is enough, whatever it was: what is ready now stays ready.
+        self._looking = False
+        is_interim = waiting.startswith(b"HTTP/1.") and waiting.endswith(b" 1")
+        if waiting and not is_interim:
+            self._exchange.notice()
+
+
 class _Writer:
     """The sending half of an eager exchange."""
 
     def __init__(
-        self, connection: socket.socket, exchange: _Exchange, upload: Upload, host: str
+        self, connection: socket.socket, exchange: Exchange, upload: Upload, host: str
     ) -> None:
         self.done = False
         self._socket = connection

@@ -213,6 +213,9 @@ class Answer:
         interim: The statuses of the interim (1xx) responses before the final one.
         excess: What followed the end of the response in the bytes that were read.
         trace: Samples of (seconds, body bytes sent), their number bounded, the last one exact.
+        reason: What stands behind the status in the status line; ``""`` without anything.
+        malformed: What makes it no HTTP response, in words that repeat nothing of what was sent;
+            None if nothing does. ``error`` has the bytes.
     """
 
     status: int | None
@@ -231,6 +234,8 @@ class Answer:
     interim: tuple[int, ...] = ()
     excess: bytes = b""
     trace: tuple[tuple[float, int], ...] = ()
+    reason: str = ""
+    malformed: str | None = None
 
     @property
     def delivered(self) -> bool:

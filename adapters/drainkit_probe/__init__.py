@@ -10,6 +10,9 @@ For a pipeline, two calls and a report as data or as a page::
 - `probe` uploads what a `Plan` says, one connection at a time, and returns a `Report`: the `Run`
   with each `Attempt`, and the `Verdict`. ``kind`` is for programs, ``sentence`` for people.
 - `as_data` makes JSON's types of a report, which `schema` describes; `as_html` makes one page.
+- `Earlier` is a run read from an older report; with it `probe` and `conclude` say what has changed
+  since: a `Comparison`, better, same or worse, as far as the tries tell that from chance.
+- `came` has what came back: status lines, headers, and how bodies begin, without secrets.
 - A `Run` a step at a time is for those who have something to say or to ask in between, as the
   command ``drainkit probe`` does: `Run.resolve`, `Run.look`, `Run.upload`, then `conclude`.
   The sentences name the options of that command: ``--timeout`` is ``Plan.timeout_seconds``.
@@ -20,7 +23,11 @@ need not know of it.
 """
 
 from . import words
+from ._came import Came, came
+from ._compare import Change, Comparison, Row, check_comparable, compare
+from ._credentials import bearer_header, cookie_header
 from ._data import as_data, error_words, schema
+from ._earlier import BadReportError, Earlier, Share, Spot
 from ._fates import Fate, Pair, cells, pair, rows, seen
 from ._html import as_html
 from ._picture import ENDS, Picture, picture
@@ -30,6 +37,7 @@ from ._plan import (
     DEFAULT_SIZES,
     DEFAULT_TIMEOUT_SECONDS,
     DEFAULT_TRIES,
+    DEFAULT_WAYS,
     WAYS,
     Cell,
     Client,
@@ -37,6 +45,7 @@ from ._plan import (
     Plan,
     Way,
     WayName,
+    http2_is_missing,
     uploads_with,
 )
 from ._report import Report, conclude, probe
@@ -52,15 +61,21 @@ __all__ = [
     "DEFAULT_SIZES",
     "DEFAULT_TIMEOUT_SECONDS",
     "DEFAULT_TRIES",
+    "DEFAULT_WAYS",
     "ENDS",
     "VERSION",
     "WAYS",
     "Attempt",
+    "BadReportError",
     "BadTargetError",
+    "Came",
     "Cell",
+    "Change",
     "Client",
     "ClientName",
+    "Comparison",
     "Cure",
+    "Earlier",
     "End",
     "Family",
     "Fate",
@@ -72,16 +87,25 @@ __all__ = [
     "Preflight",
     "Report",
     "Reuse",
+    "Row",
     "Run",
+    "Share",
+    "Spot",
     "Target",
     "Verdict",
     "Way",
     "WayName",
     "as_data",
     "as_html",
+    "bearer_header",
+    "came",
     "cells",
+    "check_comparable",
+    "compare",
     "conclude",
+    "cookie_header",
     "error_words",
+    "http2_is_missing",
     "is_loopback",
     "pair",
     "parse_header",

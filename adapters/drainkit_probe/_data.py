@@ -5,6 +5,7 @@ Rule: a field is added, never renamed; a unit stands in its name; nothing secret
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.resources
 import json
 import re
@@ -13,14 +14,13 @@ from typing import Any
 from drainkit_clients import Answer
 
 from . import words
+from ._came import came
+from ._compare import Comparison
 from ._fates import Fate, seen
 from ._place import server_shown
 from ._report import Report
 from ._run import Attempt
-from ._version import VERSION
-
-# Of this form, not of the package.
-FORMAT = 1
+from ._version import FORMAT, VERSION
 
 
 def schema() -> dict[str, Any]:
@@ -30,8 +30,22 @@ def schema() -> dict[str, Any]:
     return loaded
 
 
-def as_data(report: Report) -> dict[str, Any]:
-    """Return a report as JSON's types; `schema` describes them."""
+def as_data(report: Report, *, verbose: bool = False) -> dict[str, Any]:
+    """Return a report as JSON's types; `schema` describes them.
+
+    Args:
+        report: The report.
+        verbose: With what came back: status lines, headers, and how bodies begin.
+    """
+    data = _as_data(report)
+    if verbose:
+        data["came"] = [
+            {**dataclasses.asdict(one), "fate": one.fate.value} for one in came(report.run)
+        ]
+    return data
+
+
+def _as_data(report: Report) -> dict[str, Any]:
     run, verdict = report.run, report.verdict
     plan, preflight = run.plan, run.preflight
     return {
@@ -62,6 +76,7 @@ def as_data(report: Report) -> dict[str, Any]:
         else {
             "status": preflight.answer.status,
             "seconds": words.rounded(preflight.answer.seconds),
+            "offers_http2": preflight.offers_http2,
         },
         "uploads": [_upload(attempt, fate) for attempt, fate in seen(run)],
         "verdict": {
@@ -76,7 +91,31 @@ def as_data(report: Report) -> dict[str, Any]:
             "notes": list(verdict.notes),
             "reason": verdict.reason,
         },
+        "comparison": None if report.comparison is None else _comparison(report.comparison),
         "interrupted": report.interrupted,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    began = comparison.began
+    return {
+        "change": comparison.change.value,
+        "exit_status": comparison.exit_status,
+        "sentence": comparison.sentence,
+        "began": None if began is None else began.isoformat(timespec="seconds"),
+        "before": {"lost": comparison.before.lost, "tried": comparison.before.tried},
+        "now": {"lost": comparison.now.lost, "tried": comparison.now.tried},
+        "rows": [
+            {
+                "way": row.way,
+                "client": row.client,
+                "before": {"lost": row.before.lost, "tried": row.before.tried},
+                "now": {"lost": row.now.lost, "tried": row.now.tried},
+                "change": row.change.value,
+            }
+            for row in comparison.rows
+        ],
+        "notes": list(comparison.notes),
     }
 
 
@@ -84,7 +123,7 @@ def _error_shown(answer: Answer) -> str | None:
     """Return what went wrong, without what the other side sent: it may be our own secrets."""
     if answer.error is None:
         return None
-    return "bad response" if answer.error.startswith("bad response") else answer.error
+    return answer.error if answer.malformed is None else f"malformed: {answer.malformed}"
 
 
 def error_words(answer: Answer) -> str | None:

@@ -23,6 +23,7 @@ class Fate(Enum):
     DELIVERED = "delivered"
     LOST = "lost"
     REPLACED = "replaced"
+    MALFORMED = "malformed"
     UNFINISHED = "unfinished"
     NO_ANSWER = "no answer"
 
@@ -50,12 +51,15 @@ def _fate(attempt: Attempt, others_differ: bool) -> Fate:
         if answer.status not in _GATEWAY or (answer.status == _AMBIGUOUS and not others_differ):
             return Fate.DELIVERED
         return Fate.REPLACED
+    if answer.malformed is not None:
+        return Fate.MALFORMED
     if attempt.end != "timeout":
         return Fate.LOST
     if answer.noticed_seconds is None:
         return Fate.NO_ANSWER
-    # It lay ready, and this client was still sending: a deadlock, which is a loss.
-    return Fate.LOST if answer.first_byte_seconds is None else Fate.UNFINISHED
+    # It lay ready or was whole, and the client was still sending: a deadlock, which is a loss.
+    is_stuck = answer.first_byte_seconds is None or answer.complete
+    return Fate.LOST if is_stuck else Fate.UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)

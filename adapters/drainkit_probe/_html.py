@@ -9,6 +9,9 @@ from __future__ import annotations
 from html import escape
 
 from . import words
+from ._came import came
+from ._compare import Change, Comparison
+from ._earlier import Share
 from ._fates import Fate, cells, pair, rows, seen
 from ._picture import ENDS, Picture, picture
 from ._place import server_shown
@@ -22,15 +25,19 @@ _TONES = {
     Kind.NOT_EARLY: "unsure",
     Kind.LOST: "bad",
     Kind.REPLACED: "bad",
+    Kind.MALFORMED: "bad",
     Kind.NOT_TESTED: "unsure",
 }
 _FATES = {
     Fate.DELIVERED: "good",
     Fate.LOST: "bad",
     Fate.REPLACED: "bad",
+    Fate.MALFORMED: "bad",
     Fate.UNFINISHED: "unsure",
     Fate.NO_ANSWER: "unsure",
 }
+
+_CHANGES = {Change.BETTER: "good", Change.SAME: "unsure", Change.WORSE: "bad"}
 
 # Of the picture: the whole, and the margins around the plot.
 _WIDTH, _HEIGHT = 560, 260
@@ -58,10 +65,13 @@ h2 { font-size: 17px; margin: 44px 0 12px; }
   text-transform: uppercase; }
 .verdict p { font-size: 21px; line-height: 1.4; margin: 4px 0 0; }
 .verdict .place { font-size: 16px; color: var(--soft); margin-top: 12px; }
+.compared { margin-top: 16px; } .compared > b { display: inline; } .compared .scroll {
+  margin-top: 16px; } .compared ul { color: var(--soft); margin: 12px 0 0; padding-left: 20px; }
 .good { --tone: var(--good); } .bad { --tone: var(--bad); } .unsure { --tone: var(--unsure); }
+.plain { --tone: var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr));
   gap: 20px; }
-figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+figure { margin: 0; max-width: 640px; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 16px 18px 14px; }
 figcaption { font-weight: 600; color: var(--tone); margin-bottom: 6px; }
 figcaption::first-letter { text-transform: uppercase; }
@@ -93,12 +103,20 @@ td.n { font-variant-numeric: tabular-nums; }
 pre { background: var(--code); border-radius: 6px; padding: 10px 14px; margin: 8px 0 0;
   font: 13.5px/1.6 ui-monospace, "DejaVu Sans Mono", monospace; white-space: pre-wrap; }
 .install { display: block; color: var(--soft); font-size: 14px; }
+@media (max-width: 520px) { main { padding: 28px 14px 48px; } .verdict { padding: 16px; }
+  .compared .scroll { padding: 2px 10px; } .compared th, .compared td { white-space: normal;
+  padding-right: 8px; font-size: 13px; } .compared td.n { white-space: nowrap; } }
 footer { margin-top: 48px; color: var(--soft); font-size: 14px; }
 """
 
 
-def as_html(report: Report) -> str:
-    """Return a report as one HTML page that needs no other file and no network."""
+def as_html(report: Report, *, verbose: bool = False) -> str:
+    """Return a report as one HTML page that needs no other file and no network.
+
+    Args:
+        report: The report.
+        verbose: With what came back: status lines, headers, and how bodies begin.
+    """
     run, verdict = report.run, report.verdict
     plan = run.plan
     server = server_shown(run)
@@ -117,9 +135,13 @@ def as_html(report: Report) -> str:
         f'<section class="verdict {_TONES[verdict.kind]}"><b>{verdict.kind.value}</b>'
         f"<p>{escape(verdict.sentence)}</p>{place}</section>",
     ]
+    if report.comparison is not None:
+        body.append(_comparison(report.comparison))
     if run.attempts:
         body += [_pictures(run), _overview(run)]
     body += [_cures(verdict), _notes(verdict)]
+    if verbose:
+        body.append(_came(run))
     if run.attempts:
         body.append(_uploads(run))
     body.append(f"<footer>Made by drainkit {escape(VERSION)}.</footer>")
@@ -133,6 +155,51 @@ def as_html(report: Report) -> str:
         + "\n".join(filter(None, body))
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _comparison(comparison: Comparison) -> str:
+    """Return the runs beside each other: a sentence, and a line for each way and client."""
+    notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes)
+    lines = "".join(
+        f'<tr class="{_tone(row.change, row.before, row.now)}"><th>{escape(row.way)}</th>'
+        f'<td>{escape(row.client)}</td><td class="n">{row.before}</td><td class="n">{row.now}</td>'
+        f'<td><span class="fate">{row.words}</span></td></tr>'
+        for row in comparison.rows
+    )
+    tone = _tone(comparison.change, comparison.before, comparison.now)
+    beside = "as" if comparison.change is Change.SAME else "than"
+    return (
+        f'<section class="verdict compared {tone}">'
+        f"<b>{comparison.change.value}</b> {beside} {escape(comparison.since)}"
+        f"<p>{escape(comparison.sentence)}</p>"
+        '<div class="scroll"><table><thead><tr><th>lost answers</th><th></th><th>before</th>'
+        f"<th>now</th><th></th></tr></thead><tbody>{lines}</tbody></table></div>"
+        + (f"<ul>{notes}</ul>" if notes else "")
+        + "</section>"
+    )
+
+
+def _tone(change: Change, before: Share, now: Share) -> str:
+    """Return the colour of a change; what is as it was has none."""
+    if change is Change.SAME and before.is_like(now):
+        return "plain"
+    return _CHANGES[change]
+
+
+def _came(run: Run) -> str:
+    """Return what came back, each kind of it once."""
+    shown = []
+    for one in came(run):
+        head = "\n".join(one.head) or "nothing of an answer"
+        body = "\n".join(one.body)
+        more = f"\n\n{body}" if body else ""
+        fault = f'<p class="legend">{escape(one.fault)}</p>' if one.fault else ""
+        shown.append(
+            f'<div><span class="fate {_FATES[one.fate]}">{one.fate.value}</span> '
+            f"{words.count(one.uploads, 'upload')}, the first: {escape(one.which)}{fault}"
+            f"<pre>{escape(head + more)}</pre></div>"
+        )
+    return f'<h2>What came back</h2>\n<div class="cures">{"".join(shown)}</div>' if shown else ""
 
 
 def _date(run: Run) -> str:

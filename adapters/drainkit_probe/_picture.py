@@ -70,7 +70,8 @@ def picture(attempt: Attempt, fate: Fate) -> Picture:
         )
     after = f"{words.duration(answer.seconds)}, {words.size(answer.sent_bytes)} sent"
     # How the connection stood then; what became of it later is not in the picture.
-    what = ENDS[attempt.end] if fate.is_loss else f"answer read: {answer.status}"
+    lost = "malformed answer" if fate is Fate.MALFORMED else ENDS[attempt.end]
+    what = lost if fate.is_loss else f"answer read: {answer.status}"
     return Picture(
         title=f"{fate.value}: {cell.client.name}, {cell.way.name}, {words.size(cell.size_bytes)}",
         lost=fate.is_loss,

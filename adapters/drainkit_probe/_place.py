@@ -15,6 +15,10 @@ _HANGS = "stops reading while its answer waits for a client that is still sendin
 _CLOSES = (
     "closes the connection with the upload unread, and the reset that follows destroys the answer"
 )
+_ENDS = (
+    "ends the stream, or the connection, while the upload is under way, and clients take that for "
+    "an error"
+)
 
 
 def server_of(run: Run, every: list[tuple[Attempt, Fate]]) -> str | None:
@@ -59,7 +63,10 @@ def place_of(stack: Stack | None, run: Run, every: list[tuple[Attempt, Fate]]) -
             "log."
         )
     hung = any(fate is Fate.LOST and a.end == "timeout" for a, fate in every)
-    return _named(stack, run, _HANGS if hung else _CLOSES)
+    if hung:
+        return _named(stack, run, _HANGS)
+    over_http2 = all(a.cell.way.http == "2" for a, fate in every if fate.is_loss)
+    return _named(stack, run, _ENDS if over_http2 else _CLOSES)
 
 
 def _named(stack: Stack | None, run: Run, does: str) -> str:

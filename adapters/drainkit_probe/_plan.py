@@ -6,6 +6,7 @@ Rule: everything is known before the first byte is sent, so that it can be state
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from drainkit_clients import Body, FormBody, Upload
 from ._target import check_header
 
 ClientName = Literal["strict", "eager"]
-WayName = Literal["keep-alive", "close", "chunked", "expect"]
+WayName = Literal["keep-alive", "close", "chunked", "expect", "http2"]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -51,11 +52,13 @@ class Client:
         name: What the option calls it.
         does: What it does.
         like: Who does the same, for sentences about who loses answers.
+        like_http2: Who does the same over HTTP/2.
     """
 
     name: ClientName
     does: str
     like: str
+    like_http2: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Way:
         framing: How the body is delimited.
         connection: What the Connection header says.
         expect: Whether the client asks before it sends the body.
+        http: The version of HTTP.
     """
 
     name: WayName
@@ -75,6 +79,7 @@ class Way:
     framing: Literal["length", "chunked"]
     connection: Literal["keep-alive", "close"]
     expect: bool = False
+    http: Literal["1.1", "2"] = "1.1"
 
 
 CLIENTS: dict[str, Client] = {
@@ -84,8 +89,9 @@ CLIENTS: dict[str, Client] = {
             "strict",
             "sends everything, then reads",
             "clients like browsers and Python's http.client",
+            "clients like Python's httpx",
         ),
-        Client("eager", "reads while it sends", "clients like curl"),
+        Client("eager", "reads while it sends", "clients like curl", "clients like browsers"),
     )
 }
 
@@ -96,8 +102,11 @@ WAYS: dict[str, Way] = {
         Way("close", 'with "Connection: close"', "length", "close"),
         Way("chunked", "with a chunked body", "chunked", "keep-alive"),
         Way("expect", 'with "Expect: 100-continue"', "length", "keep-alive", expect=True),
+        Way("http2", "over HTTP/2", "length", "keep-alive", http="2"),
     )
 }
+# HTTP/2 needs the extra, TLS, and a server that speaks it.
+DEFAULT_WAYS = tuple(way for way in WAYS.values() if way.http == "1.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +131,8 @@ class Plan:
     Attributes:
         method: The method of each upload.
         clients: Who sends: values of `CLIENTS`.
-        ways: How: values of `WAYS`. The first one goes up all sizes, the others have one: 8 MiB, or
+        ways: How: values of `WAYS`, of which ``http2`` needs the extra of that name, TLS, and to be
+            asked for. The first one goes up all sizes, the others have one: 8 MiB, or
             the next above, or else the largest.
         sizes: The lengths of the bodies in bytes, in ascending order.
         tries: How often each is uploaded.
@@ -141,7 +151,7 @@ class Plan:
 
     method: str = "POST"
     clients: tuple[Client, ...] = tuple(CLIENTS.values())
-    ways: tuple[Way, ...] = tuple(WAYS.values())
+    ways: tuple[Way, ...] = DEFAULT_WAYS
     sizes: tuple[int, ...] = DEFAULT_SIZES
     tries: int = DEFAULT_TRIES
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
@@ -157,6 +167,8 @@ class Plan:
             )
         _check_some("clients", self.clients, CLIENTS)
         _check_some("ways", self.ways, WAYS)
+        if self.speaks_http2 and (said := http2_is_missing()) is not None:
+            raise ValueError(f"ways must be without http2: {said}")
         for name, value in self.headers:
             check_header(name, value)
         if self.tries < 1:
@@ -186,6 +198,11 @@ class Plan:
         other_size = enough[0] if enough else self.sizes[-1]
         ladder = [Cell(who, first, size) for size in self.sizes for who in self.clients]
         return (*ladder, *(Cell(who, way, other_size) for way in others for who in self.clients))
+
+    @property
+    def speaks_http2(self) -> bool:
+        """Whether some of them go over HTTP/2."""
+        return any(way.http == "2" for way in self.ways)
 
     @property
     def uploads(self) -> int:
@@ -262,6 +279,13 @@ class Plan:
 def uploads_with(method: str) -> bool:
     """Whether a method is one that uploads and has an answer with a body."""
     return _METHOD.fullmatch(method) is not None and method.upper() not in _OTHER_METHODS
+
+
+def http2_is_missing() -> str | None:
+    """Return what HTTP/2 needs and is not installed, with the cure; None if it is."""
+    if importlib.util.find_spec("h2") is not None:
+        return None
+    return 'it needs h2, which is not installed: pip install "drainkit[http2]"'
 
 
 def _check_some(field: str, value: tuple[object, ...], known: Mapping[str, object]) -> None:

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ._compare import Comparison, check_comparable, compare
+from ._earlier import Earlier
 from ._plan import Plan
 from ._run import Attempt, Run
 from ._target import Family, NotTestedError, Target
-from ._verdict import Verdict, judge, not_tested
+from ._verdict import Kind, Verdict, judge, not_tested
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,21 @@ class Report:
         run: Where to, what, and what was seen.
         verdict: What that comes to.
         interrupted: Whether Ctrl-C ended it.
+        comparison: How it stands beside an earlier run; None if it was not compared.
     """
 
     run: Run
     verdict: Verdict
     interrupted: bool = False
+    comparison: Comparison | None = None
+
+    @property
+    def exit_status(self) -> int:
+        """The exit status of the command: the verdict's, or the comparison's if there is one."""
+        if self.interrupted:
+            return INTERRUPTED
+        judged = self.verdict.kind if self.comparison is None else self.comparison
+        return judged.exit_status
 
 
 def probe(
@@ -36,6 +50,7 @@ def probe(
     family: Family | None = None,
     insecure: bool = False,
     tell: Callable[[Attempt], object] | None = None,
+    earlier: Earlier | None = None,
 ) -> Report:
     """Upload to an endpoint of yours, and say what becomes of its early answers.
 
@@ -49,33 +64,46 @@ def probe(
         family: 4 or 6 for that version of IP only, None for either.
         insecure: Accept any TLS certificate.
         tell: Told of each upload when it is over; None tells nobody.
+        earlier: The run to compare with; None compares with none.
 
     Returns:
         The run and its verdict, also if the target could not be tested.
 
     Raises:
         BadTargetError: The URL cannot be used.
+        BadReportError: The earlier run has no upload like those of the plan.
     """
     run = Run(Target.parse(url), plan or Plan(), family=family, insecure=insecure)
+    if earlier is not None:
+        check_comparable(run.plan, earlier)
     try:
         run.resolve()
         run.look()
         run.upload(tell)
     except NotTestedError as error:
         return conclude(run, error)
-    return conclude(run)
+    return conclude(run, earlier=earlier)
 
 
-def conclude(run: Run, ended_by: NotTestedError | KeyboardInterrupt | None = None) -> Report:
+def conclude(
+    run: Run,
+    ended_by: NotTestedError | KeyboardInterrupt | None = None,
+    *,
+    earlier: Earlier | None = None,
+) -> Report:
     """Return what a run came to.
 
     Args:
         run: The run.
         ended_by: What ended it before its end; None if nothing did.
+        earlier: The run to compare with; None compares with none, and so does a target that could
+            not be tested.
     """
     if isinstance(ended_by, NotTestedError):
         return Report(run, not_tested(str(ended_by), ended_by.reason))
-    if ended_by is None:
-        return Report(run, judge(run))
-    verdict = judge(run) if run.attempts else not_tested("interrupted before the first upload")
-    return Report(run, verdict, interrupted=True)
+    is_judged = ended_by is None or run.attempts
+    verdict = judge(run) if is_judged else not_tested("interrupted before the first upload")
+    comparison = None
+    if earlier is not None and verdict.kind is not Kind.NOT_TESTED:
+        comparison = compare(run, earlier)
+    return Report(run, verdict, interrupted=ended_by is not None, comparison=comparison)

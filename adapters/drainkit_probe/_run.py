@@ -6,32 +6,29 @@ Rule 2: every wait has an end, and no more bytes are sent than the plan says.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from drainkit_clients import Answer, Connection, Ended, Upload, unreachable
 
+from ._answered import check_answered, check_moved
+from ._dial import Dial, no_http2
 from ._plan import Cell, Plan
-from ._stacks import whose_words
-from ._target import Family, NotTestedError, Target, clean
-from ._version import VERSION
+from ._target import Family, NotTestedError, Target
+
+if TYPE_CHECKING:
+    from drainkit_clients.http2 import Http2Connection
 
 # "client": the server had left the connection open when we closed it.
 End = Literal["client", "fin", "reset", "timeout", "tls-alert", "refused"]
 
 # How long a server may take to close what it has announced to close; longer says nothing more.
 _CLOSE_SECONDS = 2.0
-_CONNECT_SECONDS = 10.0
 # Statuses that a server gives to bytes which are no request, as the rest of a body is none.
 _NO_REQUEST = frozenset({400, 405, 411, 414, 417, 431, 501, 505})
-# These move the endpoint; 302 and 303 may be the login page, which is an answer like any other.
-_MOVED = frozenset({301, 307, 308})
-_FOUND = frozenset({302, 303})
-_GATEWAY = frozenset({502, 503, 504})
 
 
 class Reuse(Enum):
@@ -51,10 +48,12 @@ class Preflight:
     Attributes:
         address: The IP address that every connection goes to.
         answer: The answer to it.
+        offers_http2: Whether the server chooses HTTP/2 where it may; False without TLS.
     """
 
     address: str
     answer: Answer = field(repr=False)
+    offers_http2: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +106,10 @@ class Run:
     attempts: list[Attempt] = field(default_factory=list)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    @property
+    def _dial(self) -> Dial:
+        return Dial(self.target, self.plan, self.insecure)
+
     def resolve(self) -> tuple[str, ...]:
         """Look up the endpoint's addresses, and keep them; nothing is sent to it.
 
@@ -120,21 +123,29 @@ class Run:
         """Make one request without a body, and keep what it found; `resolve` comes first.
 
         Raises:
-            NotTestedError: Nobody there speaks HTTP/1, or the endpoint is elsewhere.
+            NotTestedError: Nobody there speaks HTTP as the plan does, or the endpoint is elsewhere.
         """
+        if self.plan.speaks_http2 and self.target.scheme == "http":
+            raise NotTestedError(
+                "http2", "HTTP/2 is probed over TLS only; give an https:// URL, or other --ways"
+            )
+        dial = self._dial
         failure: NotTestedError | None = None
         for address in self.addresses:
             try:
-                connection = self._connect(address)
+                connection = dial.connect(address, self.plan.ways[0])
             except OSError as error:
-                failure = failure or self._unreachable(error)
+                failure = failure or dial.unreachable(error)
                 continue
             with connection:
                 answer = connection.strict(
-                    self._bodiless("close"), timeout_seconds=self.plan.timeout_seconds
+                    dial.bodiless("close"), timeout_seconds=self.plan.timeout_seconds
                 )
-            self._check(answer)
-            self.preflight = Preflight(address, answer)
+            check_answered(self.target, self.plan, answer)
+            offers_http2 = dial.offers_http2(address)
+            if self.plan.speaks_http2 and not offers_http2:
+                raise no_http2()
+            self.preflight = Preflight(address, answer, offers_http2)
             return self.preflight
         raise failure or NotTestedError("dns", "the host has no address")
 
@@ -155,7 +166,7 @@ class Run:
                 # A failure of the network is a value of the clients; only the body is left.
                 raise NotTestedError("body", f"the body cannot be read: {error}") from error
             if attempt.answer.delivered:
-                self._check_moved(attempt.answer)
+                check_moved(self.target, attempt.answer)
             self.attempts.append(attempt)
             if tell is not None:
                 tell(attempt)
@@ -163,15 +174,18 @@ class Run:
     def _attempt(self, cell: Cell, number: int) -> Attempt:
         assert self.preflight is not None  # look() comes first
         try:
-            connection = self._connect(self.preflight.address)
+            connection = self._dial.connect(self.preflight.address, cell.way)
         except OSError as error:
             return Attempt(cell, number, unreachable(error), "refused", Reuse.UNTRIED)
-        upload = self.plan.upload(cell, self.target.request_target, self._headers())
+        upload = self.plan.upload(cell, self.target.request_target, self._dial.headers())
         longest = self.plan.longest_seconds(cell)
         send = {"strict": connection.strict, "eager": connection.eager}[cell.client.name]
         with connection:
             answer = send(upload, timeout_seconds=longest, stall_seconds=self.plan.timeout_seconds)
-            end, reuse = self._afterwards(connection, answer, upload)
+            if isinstance(connection, Connection):
+                end, reuse = self._afterwards(connection, answer, upload)
+            else:
+                end, reuse = self._afterwards_over_http2(connection, answer)
         return Attempt(cell, number, answer, end, reuse)
 
     def _afterwards(
@@ -194,7 +208,7 @@ class Run:
     def _again(self, connection: Connection, answer: Answer) -> tuple[End, Reuse]:
         """Use the connection again, since nothing said that it ends."""
         second = connection.strict(
-            self._bodiless("keep-alive"), timeout_seconds=self.plan.timeout_seconds
+            self._dial.bodiless("keep-alive"), timeout_seconds=self.plan.timeout_seconds
         )
         if not second.delivered:
             return _ended(second.ended), Reuse.SILENT
@@ -203,99 +217,18 @@ class Run:
         garbled = answer.excess.startswith(b"HTTP/1.") or (unlike and second.status in _NO_REQUEST)
         return _ended(second.ended), Reuse.GARBLED if garbled else Reuse.AGAIN
 
-    def _connect(self, address: str) -> Connection:
-        return Connection(
-            (address, self.target.port),
-            ssl_context=self.target.ssl_context(self.insecure),
-            connect_timeout_seconds=min(_CONNECT_SECONDS, self.plan.timeout_seconds),
-            server_name=self.target.host,
-        )
-
-    def _headers(self) -> tuple[tuple[str, str], ...]:
-        own = {
-            "host": ("Host", self.target.host_header),
-            "user-agent": ("User-Agent", f"drainkit-probe/{VERSION}"),
-            "accept": ("Accept", "*/*"),
-        }
-        if self.target.credentials is not None:
-            own["authorization"] = ("Authorization", self.target.credentials)
-        for name, _ in self.plan.headers:
-            own.pop(name.lower(), None)
-        return tuple(own.values())
-
-    def _bodiless(self, connection: Literal["keep-alive", "close"]) -> Upload:
-        kept = tuple(
-            (name, value)
-            for name, value in self.plan.headers
-            if not name.lower().startswith("content-")
-        )
-        return Upload(
-            path=self.target.request_target,
-            method="GET",
-            connection=connection,
-            headers=self._headers() + kept,
-        )
-
-    def _check(self, answer: Answer) -> None:
+    def _afterwards_over_http2(
+        self, connection: Http2Connection, answer: Answer
+    ) -> tuple[End, Reuse]:
+        """See whether the connection takes another request, as it has to unless it says so."""
         if not answer.delivered:
-            unanswered = next(row for row in _UNANSWERED if row.fits(answer))
-            seconds = f"{self.plan.timeout_seconds:g} s"
-            raise NotTestedError(unanswered.reason, unanswered.message.format(seconds=seconds))
-        self._check_moved(answer)
-        proxy = whose_words(answer) if answer.status in _GATEWAY else None
-        # Without a name, a 503 may be the application's own.
-        if proxy is not None or answer.status in (502, 504):
-            raise NotTestedError(
-                "gateway",
-                f"a request without a body was answered {answer.status} by {proxy or 'a proxy'}: "
-                "the application behind it does not answer at all; start it, or look at the "
-                "proxy's error log",
-            )
-        if answer.status == 400 and b"HTTPS port" in answer.body:
-            raise NotTestedError("tls", "the server speaks TLS on this port; try https://")
-
-    def _check_moved(self, answer: Answer) -> None:
-        """Refuse an endpoint that is elsewhere; a login page elsewhere is an answer to measure."""
-        location = answer.header("location") or ""
-        elsewhere = self.target.elsewhere(location)
-        if elsewhere is None:
-            return
-        if answer.status in _MOVED or (
-            answer.status in _FOUND and self.target.differs_in_scheme_only(location)
-        ):
-            raise NotTestedError(
-                "redirect",
-                f"the server redirects elsewhere ({answer.status}); probe {elsewhere} instead",
-            )
-
-    def _unreachable(self, error: OSError) -> NotTestedError:
-        where = clean(self.target.origin, 100)
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return NotTestedError(
-                "tls",
-                f"the certificate of {where} was not accepted: {clean(error.verify_message, 100)}; "
-                "use the name that it was made for, or --insecure if you trust this server anyway",
-            )
-        if isinstance(error, ssl.SSLEOFError):
-            return NotTestedError(
-                "tls", f"{where} closed the connection in the TLS handshake; look at its log"
-            )
-        if isinstance(error, ssl.SSLError):
-            reason = (error.reason or "no reason given").replace("_", " ").lower()
-            cure = "check its protocol versions and ciphers"
-            if "wrong version" in reason or "record layer" in reason or "packet length" in reason:
-                cure = "the port does not seem to speak TLS: try http://"
-            return NotTestedError("tls", f"no TLS with {where} ({clean(reason, 60)}); {cure}")
-        if isinstance(error, TimeoutError):
-            return NotTestedError(
-                "connect",
-                f"no connection to {where} in time; check host, port and firewall, or give it "
-                "longer with --timeout",
-            )
-        reason = clean((error.strerror or type(error).__name__).lower(), 60)
-        return NotTestedError(
-            "connect", f"no connection to {where}: {reason}; start the server, or check the port"
+            return _ended(answer.ended), Reuse.UNTRIED
+        if connection.is_leaving:
+            return _ended(answer.ended), Reuse.ANNOUNCED
+        second = connection.strict(
+            self._dial.bodiless("keep-alive"), timeout_seconds=self.plan.timeout_seconds
         )
+        return _ended(second.ended), Reuse.AGAIN if second.delivered else Reuse.SILENT
 
 
 def _closes(answer: Answer) -> bool:
@@ -306,58 +239,3 @@ def _closes(answer: Answer) -> bool:
 
 def _ended(ended: Ended) -> End:
     return "client" if ended == "open" else ended
-
-
-@dataclass(frozen=True, slots=True)
-class _Unanswered:
-    """Why a request without a body has no whole answer.
-
-    Attributes:
-        fits: Whether an answer is of this kind.
-        reason: A word for programs.
-        message: What there is to say; ``{seconds}`` is the longest wait.
-    """
-
-    fits: Callable[[Answer], bool]
-    reason: str
-    message: str
-
-
-# The first row that fits counts, and the last one always does.
-_UNANSWERED = (
-    _Unanswered(
-        lambda answer: (answer.error or "").startswith("bad response"),
-        "not-http",
-        "what came back is not HTTP/1; check that the port is the web server's, and whether it "
-        "wants https://",
-    ),
-    _Unanswered(
-        lambda answer: answer.ended == "tls-alert",
-        "tls",
-        "the server ended the connection with a TLS alert; if it asks for a client certificate, "
-        "probe the application server behind it",
-    ),
-    _Unanswered(
-        lambda answer: answer.ended == "timeout" and answer.noticed_seconds is not None,
-        "slow",
-        "an answer to a request without a body began but was not over after {seconds}; give it "
-        "longer with --timeout, or find out why the server is so slow",
-    ),
-    _Unanswered(
-        lambda answer: answer.ended == "timeout",
-        "silent",
-        "no answer in {seconds}, not even to a request without a body; check that the server's "
-        "workers are alive, or give it longer with --timeout",
-    ),
-    _Unanswered(
-        lambda answer: (answer.error or "").startswith("response of more"),
-        "not-http",
-        "the answer to a request without a body does not end; probe the path that takes uploads",
-    ),
-    _Unanswered(
-        lambda answer: True,
-        "closed",
-        "the server closed the connection without a whole answer, even to a request without a "
-        "body; look at its log, and check the port and whether it wants https://",
-    ),
-)

@@ -142,17 +142,18 @@ class Target:
             ) from None
         return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
-    def ssl_context(self, insecure: bool) -> ssl.SSLContext | None:
+    def ssl_context(self, insecure: bool, *, http2: bool = False) -> ssl.SSLContext | None:
         """Return what TLS is spoken with; None without TLS.
 
         Args:
             insecure: Accept any certificate.
+            http2: Offer HTTP/2, too, as browsers do.
         """
         if self.scheme == "http":
             return None
         context = ssl.create_default_context()
-        # The clients speak HTTP/1.1; without saying so, some servers choose HTTP/2.
-        context.set_alpn_protocols(["http/1.1"])
+        # Without saying what the client speaks, some servers choose HTTP/2.
+        context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         if insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

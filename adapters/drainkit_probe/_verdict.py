@@ -14,7 +14,7 @@ from enum import Enum
 from . import words
 from ._chance import unseen_percent
 from ._fates import Fate, seen
-from ._notes import notes
+from ._notes import faults_of, notes
 from ._place import cures_for, place_of, proxy_of, server_of
 from ._run import Attempt, Run
 from ._stacks import Cure, stack_of
@@ -28,6 +28,7 @@ class Kind(Enum):
     NOT_EARLY = "not early"
     LOST = "lost"
     REPLACED = "replaced"
+    MALFORMED = "malformed"
     NOT_TESTED = "not tested"
 
     @property
@@ -41,6 +42,7 @@ _EXIT = {
     Kind.NOT_EARLY: 0,
     Kind.LOST: 1,
     Kind.REPLACED: 1,
+    Kind.MALFORMED: 1,
     Kind.NOT_TESTED: 3,
 }
 
@@ -89,6 +91,8 @@ def judge(run: Run) -> Verdict:
     also = tuple(notes(run, counts))
     if counts[Fate.REPLACED] and not counts[Fate.LOST]:
         return _replaced(run, every, also)
+    if counts[Fate.MALFORMED] and not counts[Fate.LOST]:
+        return _malformed(run, every, also)
     return _lost(run, every, also)
 
 
@@ -177,6 +181,18 @@ def _replaced(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]
         "upload unread, the proxy fails to send the rest, and so it never passes the answer on."
     )
     return Verdict(Kind.REPLACED, sentence, place, cures_for(stack), also)
+
+
+def _malformed(run: Run, every: list[tuple[Attempt, Fate]], also: tuple[str, ...]) -> Verdict:
+    malformed = [a for a, fate in every if fate is Fate.MALFORMED]
+    sentence = f"{_some(malformed, every)} malformed ({faults_of(malformed)}): "
+    return Verdict(
+        Kind.MALFORMED,
+        sentence + where(run, malformed),
+        "Nothing was lost on the way: what wrote these answers, the server, a proxy or the "
+        "application, has to be mended. With --verbose you see what came.",
+        notes=also,
+    )
 
 
 def _some(those: list[Attempt], every: list[tuple[Attempt, Fate]]) -> str:

@@ -1,4 +1,4 @@
-"""The version of the installed distribution."""
+"""The versions: of the installed distribution, and of what --json prints."""
 
 import importlib.metadata
 
@@ -11,3 +11,6 @@ def _installed() -> str:
 
 
 VERSION = _installed()
+
+# Of what --json prints, not of the package.
+FORMAT = 1

@@ -95,12 +95,17 @@ def _clients(run: Run, lost: list[Attempt], seen: _Contrast) -> str:
     losers = _present(run, lost)
     if len(losers) == len(CLIENTS):
         return "for every kind of client"
-    said = f"for {words.listed([who.like for who in losers])}"
+    said = f"for {words.listed([_like(who, lost) for who in losers])}"
     if seen.others:
-        spared = words.listed([who.like for who in _present(run, seen.others)])
+        spared = words.listed([_like(who, seen.others) for who in _present(run, seen.others)])
         said += f" ({len(seen.lost)} of {len(seen.same)}), not for {spared}"
         said += f" (0 of {len(seen.others)})"
     return said
+
+
+def _like(who: Client, attempts: list[Attempt]) -> str:
+    """Return who does the same: over HTTP/2 others do, if all of these went over it."""
+    return who.like_http2 if all(a.cell.way.http == "2" for a in attempts) else who.like
 
 
 def _present(run: Run, attempts: list[Attempt]) -> list[Client]:

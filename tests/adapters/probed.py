@@ -221,6 +221,19 @@ def truncating(peer: Peer) -> None:
     peer.socket.sendall(short)
 
 
+def malformed(peer: Peer) -> None:
+    """Read, and answer an upload with two lengths that contradict each other."""
+    peer.read_head()
+    peer.read_body()
+    wrong = CLOSED.replace(b"Content-Length: 10", b"Content-Length: 10, 11")
+    peer.socket.sendall(wrong if peer.is_upload else CLOSED)
+
+
+def always_malformed(peer: Peer) -> None:
+    peer.read_head()
+    peer.socket.sendall(CLOSED.replace(b"413", b"4_13"))
+
+
 def unannounced(peer: Peer) -> None:
     """Read, answer, and close although the connection was to be kept."""
     peer.read_head()

@@ -310,7 +310,7 @@ def test_on_a_narrow_terminal_it_fits_too(columns):
     assert "    from drainkit_wsgi import DrainMiddleware" in lines
     assert [] == [line for line in lines if len(line) > columns and "DrainMiddleware" not in line]
     assert re.search(r"─ without drainkit .*─", "\n".join(lines))
-    assert "0 of 1 answers arrived" in "\n".join(lines)
+    assert "0 of 1 answer arrived" in "\n".join(lines)
 
 
 def test_no_color_is_honoured():
@@ -327,5 +327,5 @@ def test_a_terminal_that_knows_ascii_only_gets_ascii():
 
     assert 0 == status, written
     assert written.isascii()
-    verdict = "+ Without drainkit 1 of 1 answers were lost, with it 1 of 1 arrived."
+    verdict = "+ Without drainkit 1 of 1 answer was lost, with it 1 of 1 arrived."
     assert verdict in map(str.rstrip, final_screen(written))

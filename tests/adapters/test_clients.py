@@ -309,11 +309,14 @@ def test_a_response_that_dribbles_in_is_parsed_whole(
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc",
             "connection closed after 3 bytes of the response's body",
         ),
-        (b"junk\r\n\r\n", "bad response: no status line but b'junk'"),
-        (b"HTTP/1.1 2x0 OK\r\n\r\n", "bad response: not a number: b'2x0'"),
+        (b"junk\r\n\r\n", "bad response: no status line of HTTP/1: b'junk'"),
+        (
+            b"HTTP/1.1 2x0 OK\r\n\r\n",
+            "bad response: a status line that breaks the grammar: b'HTTP/1.1 2x0 OK'",
+        ),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n",
-            "bad response: chunk not followed by its end but by b'bc'",
+            "bad response: a chunk that does not end where its size says: b'bc'",
         ),
     ],
     ids=["none", "short", "junk", "status", "chunk"],

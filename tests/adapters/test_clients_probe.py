@@ -210,7 +210,7 @@ def test_a_tls_alert_is_told_from_a_reset(tmp_path: Path) -> None:
 def test_a_response_without_an_end_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("drainkit_clients._connection._MOST_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr("drainkit_clients._exchange._MOST_RESPONSE_BYTES", 1000)
 
     def script(peer: socket.socket) -> None:
         read_until(peer, b"\r\n\r\n")

@@ -33,6 +33,7 @@ from tests.adapters.probed import (
     LIMIT_SECONDS,
     MIB,
     Peer,
+    always_malformed,
     before_the_head,
     closing,
     closing_on_uploads,
@@ -43,6 +44,7 @@ from tests.adapters.probed import (
     garbage,
     garbling,
     gateway,
+    malformed,
     moved,
     never,
     never_on_uploads,
@@ -189,9 +191,30 @@ def test_an_application_may_mean_its_503():
     assert 0 == alone.exit_code
 
 
+def test_malformed_answers_have_a_verdict_of_their_own():
+    """Clients refuse them, so they count; drainkit is no cure for them, and none is named."""
+    with serving(malformed) as url:
+        result = run(url, "--json", *SMALL)
+        plain = run(url, *SMALL)
+    data = data_of(result)
+    verdict = data["verdict"]
+
+    assert (1, "malformed") == (result.exit_code, verdict["kind"])
+    assert {"malformed"} == {one["fate"] for one in data["uploads"]}
+    assert (
+        "4 of 4 answers were malformed (Content-Lengths that contradict each other): already at "
+        "64 KiB, for every kind of client." == verdict["sentence"]
+    )
+    assert [] == verdict["cures"]
+    assert 1 == plain.exit_code
+    assert "try 1: malformed; answer ready after" in plain.stdout
+    assert "malformed: Content-Lengths that contradict each other" in plain.stdout
+
+
 @pytest.mark.parametrize(
     ("script", "reason", "cure"),
     [
+        (always_malformed, "malformed", "(a status line that breaks the grammar); mend what wrote"),
         (closing, "closed", "look at its log"),
         (never, "silent", "--timeout"),
         (dripping, "slow", "--timeout"),
@@ -499,7 +522,8 @@ def test_which_addresses_are_this_machine(address, ours):
         (["http://127.0.0.1/", "--sizes", "1" * 5000], "is not a size"),
         (["http://127.0.0.1/", "--tries", "0"], "not a whole number from 1 to 100; try 3"),
         (["http://127.0.0.1/", "--clients", "lazy"], "'lazy' is none of strict, eager"),
-        (["http://127.0.0.1/", "--ways", "h2"], "is none of keep-alive, close, chunked, expect"),
+        (["http://127.0.0.1/", "--ways", "h3"], "none of keep-alive, close, chunked, expect"),
+        (["http://127.0.0.1/", "--ways", "http2"], "http2 is probed over TLS only; give an https"),
         (["http://127.0.0.1/", "--timeout", "nan"], "not a number of seconds above 0"),
         (["http://127.0.0.1/", "--timeout", "0"], "try 20"),
         (["http://127.0.0.1/", "--rate", "fast"], "'fast' is not a size"),
@@ -524,6 +548,21 @@ def test_wrong_usage_is_named_with_its_cure(arguments, named):
     said = re.sub(r"[\s│]+", " ", result.stderr)
     assert named in said
     assert "" == result.stdout
+
+
+def test_http2_without_its_extra_names_it():
+    program = PROGRAM.replace("import signal, sys", "import signal, sys; sys.modules['h2'] = None")
+    result = subprocess.run(
+        [sys.executable, "-c", program, "https://127.0.0.1:1/", "--ways", "http2"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    said = re.sub(r"\s+", " ", result.stderr)
+
+    assert 2 == result.returncode
+    assert 'http2: it needs h2, which is not installed: pip install "drainkit[http2]"' in said
 
 
 # --- what is shown -----------------------------------------------------------------------------

@@ -183,6 +183,74 @@ def test_over_tls_the_loss_is_found_and_with_drainkit_it_is_gone(tmp_path: Path)
     assert (0, "delivered") == (status, seen["verdict"]["kind"]), seen["verdict"]
 
 
+# --- over HTTP/2 -------------------------------------------------------------------------------
+
+H2_LADDER = ("--insecure", "--sizes", "64K,8M", "--tries", "4", "--timeout", "5")
+# Without drainkit hypercorn ends the connection, which costs either client its answer. granian
+# resets the stream without an error: browsers take the answer then, httpx does not.
+LOSES_OVER_HTTP2: dict[str, set[str]] = {
+    "hypercorn-asyncio": {"strict", "eager"},
+    "hypercorn-trio": {"strict", "eager"},
+    "granian-asgi": {"strict"},
+    "granian-wsgi": {"strict"},
+}
+
+
+@pytest.mark.parametrize("server", LOSES_OVER_HTTP2)
+def test_over_http2_the_loss_is_found_and_with_drainkit_it_is_gone(
+    tmp_path: Path, server: str
+) -> None:
+    pytest.importorskip("h2", reason="needs h2 (extra: http2)")
+    losers = LOSES_OVER_HTTP2[server]
+    row = harness.secured(server, *certificate(tmp_path))
+    with running(row, wrap=False) as bare:
+        url = url_of(bare.address, scheme="https")
+        status, seen = probe(url, "--ways", "http2", *H2_LADDER)
+    lost = [one for one in seen["uploads"] if one["fate"] == "lost"]
+
+    # hypercorn's trio worker ends with the first such upload: then its connections are refused.
+    assert (1, "lost") == (status, seen["verdict"]["kind"]), seen["verdict"]
+    assert losers == {one["client"] for one in lost if one["size_bytes"] > 65536}
+    assert "ends the stream, or the connection" in seen["verdict"]["place"] or any(
+        one["ended"] == "refused" for one in lost
+    )
+    if losers == {"strict"}:
+        whom = "for clients like Python's httpx ("
+        assert whom in seen["verdict"]["sentence"]
+        assert "not for clients like browsers (0 of " in seen["verdict"]["sentence"]
+
+    with running(row, wrap=True) as drained:
+        url = url_of(drained.address, scheme="https")
+        status, seen = probe(url, "--ways", "keep-alive,http2", *H2_LADDER)
+
+    assert (0, "delivered") == (status, seen["verdict"]["kind"]), seen["verdict"]
+    over_http2 = [one for one in seen["uploads"] if one["way"] == "http2"]
+    assert {(413, "used again")} == {(one["status"], one["connection"]) for one in over_http2}
+
+
+def test_a_server_without_http2_is_told_from_a_loss(tmp_path: Path) -> None:
+    pytest.importorskip("gunicorn", reason="needs gunicorn")
+    pytest.importorskip("h2", reason="needs h2 (extra: http2)")
+    with secured(tmp_path, wrap=False) as address:
+        status, seen = probe(
+            url_of(address, scheme="https"), "--ways", "keep-alive,http2", *H2_LADDER
+        )
+
+    assert (3, "http2") == (status, seen["verdict"]["reason"]), seen["verdict"]
+    assert "does not choose HTTP/2" in seen["verdict"]["sentence"]
+
+
+def test_that_browsers_get_http2_is_noted_where_it_was_not_probed(tmp_path: Path) -> None:
+    pytest.importorskip("hypercorn", reason="needs hypercorn")
+    row = harness.secured("hypercorn-asyncio", *certificate(tmp_path))
+    with running(row, wrap=True) as drained:
+        url = url_of(drained.address, scheme="https")
+        _, seen = probe(url, "--insecure", "--sizes", "64K", "--tries", "1", "--ways", "keep-alive")
+
+    assert seen["preflight"]["offers_http2"]
+    assert any("--ways keep-alive,http2 does it" in note for note in seen["verdict"]["notes"])
+
+
 def test_http_to_a_tls_port_names_https(tmp_path: Path) -> None:
     pytest.importorskip("gunicorn", reason="needs gunicorn")
     with secured(tmp_path, wrap=False) as address:
