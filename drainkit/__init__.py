@@ -34,11 +34,13 @@ from ._extras import needs_extra
 from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
+from ._named import APPLICATION_VARIABLE, load_application
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DrainPolicy
 from ._report import DrainReport, OnReport, Outcome, publish
 
 __all__ = [
+    "APPLICATION_VARIABLE",
     "CONTROL_KEY",
     "DISCARD_FIRST",
     "NO_BODY",
@@ -67,6 +69,7 @@ __all__ = [
     "check_on_report",
     "framing",
     "keep_heap",
+    "load_application",
     "needs_extra",
     "process_capacity",
     "publish",
