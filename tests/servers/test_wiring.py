@@ -31,7 +31,7 @@ COMMANDS = {
     "python": ("example.py", "{port}"),
 }
 # What the application answers where that is not 404.
-STATUS = {"ninja": 401, "channels": 401}
+STATUS = {"dash": 405, "ninja": 401, "channels": 401}
 SIZE_BYTES = 8 * 1024 * 1024
 TRIES = 3
 TRIES_WITHOUT = 20
@@ -104,9 +104,7 @@ def test_an_example_of_the_page_loses_its_answer_without_drainkit_and_has_it_wit
     without = bare(text)
     assert "drainkit" not in without
 
-    lost, log = uploads(
-        tmp_path / "bare", server, without, path, TRIES_WITHOUT, until_lost=True
-    )
+    lost, log = uploads(tmp_path / "bare", server, without, path, TRIES_WITHOUT, until_lost=True)
     assert not lost[-1].delivered, f"lost nothing: {[one.status for one in lost]}\n{log}"
     got, log = uploads(tmp_path / "drained", server, text, path, TRIES, until_lost=False)
 
