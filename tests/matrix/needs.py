@@ -72,20 +72,20 @@ def verdict(matrix: Matrix, name: str) -> str:
     if half["error"] is not None:
         return "**yes**"
     if not lost:
-        return "no: nothing was lost"
+        return "no"
     if all(case == _PAGE for _, case in lost):
-        return "only for answers of megabytes"
+        return "large"
     if all(case == _PAGE or client.endswith(_CLOSE) for client, case in lost):
-        return "where the connection is to be closed, and for answers of megabytes"
+        return "close"
     return "**yes**"
 
 
 def table(matrix: Matrix, rows: dict[str, str]) -> str:
     """Return one table."""
-    lines = ["| you run | whole without | whole with | do you need it? |", "|---|---|---|---|"]
+    lines = ["| you run | without | with | need it? |", "|---|---|---|---|"]
     for words, name in rows.items():
         bare, drained = (
-            "{} of {}".format(*picture.total(matrix, half, [name]))
+            "{}/{}".format(*picture.total(matrix, half, [name]))
             for half in (results.WITHOUT, results.WITH)
         )
         lines.append(f"| {words} | {bare} | {drained} | {verdict(matrix, name)} |")

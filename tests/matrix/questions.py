@@ -12,8 +12,8 @@ from tests.matrix.results import WITH, WITHOUT, Matrix
 from tests.matrix.run import is_whole
 
 _WIDTH = 360
-_LABEL = 166
-_BAR = 90
+_LABEL = 174
+_BAR = 86
 _GAP = 7
 _ROW = 22
 _HEAD = 66
@@ -22,7 +22,7 @@ _FONT = "font-family='DejaVu Sans, Verdana, sans-serif'"
 _FILL = "#2f7fb8"
 _LOST = "#f3e3dc"
 _INK = "#1f2933"
-_LABEL_LETTERS = 25
+_LABEL_LETTERS = 27
 
 
 class Row(NamedTuple):
@@ -116,7 +116,7 @@ def drawn(question: Question) -> str:
         if len(label) > _LABEL_LETTERS:
             label = f"{label[: _LABEL_LETTERS - 1]}…"
         parts.append(
-            f"<text x='{_LABEL - 8}' y='{top + 14}' text-anchor='end' font-size='11' "
+            f"<text x='{_LABEL - 8}' y='{top + 14}' text-anchor='end' font-size='10' "
             f"fill='{_INK}'>{escape(label)}</text>"
         )
         parts += _bar(_LABEL, top, row.without)
