@@ -149,7 +149,7 @@ def servers(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def wiring(session: nox.Session) -> None:
-    """Serve each example of the pages about more frameworks, without drainkit and with it (slow)."""
+    """Serve the examples for more frameworks, without drainkit and with it (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "wiring"))
     paths = ["tests/servers/test_wiring.py", "tests/servers/test_not_your_application.py"]
     # Dash brings a plugin of pytest's that warns, and warnings are errors.

@@ -1,7 +1,7 @@
 """The tables of "Do I need this?", made from ``docs/matrix.json``.
 
-Each stands between two comments of the page; ``tests/core/test_needs_page.py`` fails when one is not
-what the JSON says, and ``python -m tests.matrix.needs`` writes them anew.
+Each stands between two comments of the page; ``tests/core/test_needs_page.py`` fails when one is
+not what the JSON says, and ``python -m tests.matrix.needs`` writes them anew.
 """
 
 import re
@@ -96,7 +96,8 @@ def made(text: str, matrix: Matrix) -> str:
     """Return a page with its tables as they should be."""
     for name, rows in TABLES.items():
         begin, end = f"% begin {name}\n", f"% end {name}\n"
-        assert begin in text and end in text, name
+        if begin not in text or end not in text:
+            raise ValueError(f"the page has no place for the table {name!r}")
         pattern = re.escape(begin) + ".*?" + re.escape(end)
         content = f"{begin}\n{table(matrix, rows)}\n\n{end}"
         text = re.sub(pattern, lambda _, new=content: new, text, flags=re.S)  # type: ignore[misc]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "found-in-servers.md"
 FILES = dict(
     re.findall(
-        r"^```\{code-block\} python\n:caption: (\w+\.py)\n\n(.*?)^```$",
+        r"^```\{code-block\} py\n:caption: (\w+\.py)\n\n(.*?)^```$",
         PAGE.read_text(encoding="utf-8"),
         re.M | re.S,
     )

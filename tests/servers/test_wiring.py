@@ -17,7 +17,7 @@ from tests.servers.harness import stop
 pytestmark = pytest.mark.server
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "frameworks.md"
-_BLOCK = re.compile(r"^```\{code-block\} python\n:caption: (\w+), (\w+)\n\n(.*?)^```$", re.M | re.S)
+_BLOCK = re.compile(r"^```\{code-block\} py\n:caption: (\w+), (\w+)\n\n(.*?)^```$", re.M | re.S)
 EXAMPLES = {
     f"{module}-{server}": (module, server, text)
     for module, server, text in _BLOCK.findall(PAGE.read_text(encoding="utf-8"))
