@@ -163,6 +163,15 @@ def servers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def wiring(session: nox.Session) -> None:
+    """Serve the examples for more frameworks, without drainkit and with it (slow)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "wiring"))
+    paths = ["tests/servers/test_wiring.py", "tests/servers/test_not_your_application.py"]
+    # Dash brings a plugin of pytest's that warns, and warnings are errors.
+    run_pytest(session, *paths, "-p", "no:dash", "-n", "2", **FASTER)
+
+
+@nox.session(default=False)
 def parity(session: nox.Session) -> None:
     """Play scenarios bare and with drainkit on the same real servers, and compare (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "parity"))

@@ -1,4 +1,5 @@
 import importlib
+import os
 from importlib.metadata import version as installed_version
 from types import FunctionType
 
@@ -7,10 +8,25 @@ author = "The drainkit developers"
 copyright = "2026, The drainkit developers"
 release = version = installed_version("drainkit")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinxext.opengraph",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"drainkit {release}"
+# What is copied is what one types: no prompt, and none of the output below it.
+copybutton_prompt_text = r"\$ "
+copybutton_prompt_is_regexp = True
+copybutton_here_doc_delimiter = "END"
+copybutton_line_continuation_character = "\\"
+# Who hosts the documentation says where; without a place there are no cards for social networks.
+ogp_site_url = os.environ.get("READTHEDOCS_CANONICAL_URL", "")
+ogp_social_cards = {"enable": bool(ogp_site_url), "line_color": "#2f7fb8"}
+ogp_enable_meta_description = True
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 

@@ -38,11 +38,13 @@ from ._framing import NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
 from ._main_thread import main_thread_local
+from ._named import APPLICATION_VARIABLE, load_application
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
 from ._report import DrainReport, OnReport, Outcome, Reporter, answered, publish
 
 __all__ = [
+    "APPLICATION_VARIABLE",
     "CONTROL_KEY",
     "DEFAULTS",
     "DISCARD_FIRST",
@@ -76,6 +78,7 @@ __all__ = [
     "check_on_report",
     "framing",
     "keep_heap",
+    "load_application",
     "main_thread_local",
     "needs_extra",
     "process_capacity",

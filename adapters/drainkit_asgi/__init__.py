@@ -12,7 +12,16 @@ Messages that are not HTTP, and requests without a body, pass through.
 from drainkit import needs_extra
 
 with needs_extra(__name__, "asgi"):
-    from ._middleware import INTERFACE, DrainMiddleware
+    from ._middleware import INTERFACE, DrainMiddleware, wrap
 from ._types import ASGIApplication, Message, Receive, Scope, Send
 
-__all__ = ["INTERFACE", "ASGIApplication", "DrainMiddleware", "Message", "Receive", "Scope", "Send"]
+__all__ = [
+    "INTERFACE",
+    "ASGIApplication",
+    "DrainMiddleware",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "wrap",
+]

@@ -11,6 +11,7 @@ from drainkit import (
     Interface,
     OnReport,
     PolicyFields,
+    load_application,
 )
 
 from ._exchange import Exchange
@@ -25,6 +26,7 @@ INTERFACE = Interface(
     instead={
         2: "Around a WSGI application write drainkit_wsgi.DrainMiddleware",
         1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
+        0: "If it makes the application, call it: make_app()",
     },
 )
 
@@ -85,3 +87,31 @@ class DrainMiddleware:
             await self.app(scope, receive, send)
         else:
             await exchange.run(self.app)
+
+
+def wrap(
+    name: str | None = None,
+    policy: DrainPolicy | None = None,
+    *,
+    on_report: OnReport | None = None,
+    **fields: Unpack[PolicyFields],
+) -> DrainMiddleware:
+    """Import an application, and put the middleware around it.
+
+    It is for a server's command line, and an application whose code is not yours::
+
+        DRAINKIT_APP=package.module:app uvicorn --factory drainkit_asgi:wrap
+
+    Args:
+        name: ``"package.module:app"``, or ``"package.module:make_app(...)"`` with literals as its
+            arguments. ``None`` means what the environment variable ``DRAINKIT_APP`` says.
+        policy: As for `DrainMiddleware`.
+        on_report: As for `DrainMiddleware`.
+        **fields: As for `DrainMiddleware`.
+
+    Raises:
+        ImportError: There is no such module, or it has no such name.
+        TypeError: What is named is certainly no ASGI application, or another argument is wrong.
+        ValueError: *name* names nothing, or the value of a field is not allowed.
+    """
+    return DrainMiddleware(load_application(name), policy, on_report=on_report, **fields)

@@ -18,7 +18,10 @@ def as_data(observation: Observation) -> dict[str, Any]:
     return {
         "drainkit": VERSION,
         "python": platform.python_version(),
-        "server": "wsgiref",
+        "server": observation.setting.server,
+        "proxy": observation.setting.proxy,
+        "versions": dict(observation.setting.versions),
+        "proxy_errors": dict(observation.proxy_errors),
         "expected_status": STATUS,
         "size_bytes": observation.size_bytes,
         "observed": observation.convincing,

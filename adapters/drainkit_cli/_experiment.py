@@ -1,4 +1,4 @@
-"""The experiment behind the demonstration: one upload, on one server, seen from both ends.
+"""The experiment of the demonstration: uploads without drainkit and with it, seen from both ends.
 
 Rule 1: loopback only. No name is looked up and nothing but 127.0.0.1 is bound or called.
 Rule 2: what is told was seen in this run; whatever happens, the server has ended when an upload
@@ -11,9 +11,9 @@ import contextlib
 import io
 import socketserver
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from drainkit import DrainReport
@@ -42,6 +42,27 @@ def answering_early(environ: WSGIEnvironment, start_response: StartResponse) -> 
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What the uploads go to.
+
+    Attributes:
+        server: The server that calls the application.
+        proxy: What stands in front of it. ``None`` means nothing does.
+        versions: The versions of both, where they are known, by name.
+    """
+
+    server: str = "wsgiref"
+    proxy: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> str:
+        """Say it: ``gunicorn 27.0.1 behind nginx 1.22.1``."""
+        names = [self.server, *([self.proxy] if self.proxy else [])]
+        return " behind ".join(f"{name} {self.versions.get(name, '')}".strip() for name in names)
+
+
+@dataclass(frozen=True, slots=True)
 class Try:
     """One upload and what became of it.
 
@@ -60,6 +81,9 @@ class Try:
         return answer.delivered and answer.status == STATUS and answer.body == PAGE
 
 
+_ALONE = Setting()
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """Everything that one run saw.
@@ -68,11 +92,15 @@ class Observation:
         size_bytes: The length of each upload's body.
         without: The uploads to the bare application.
         drained: The uploads to the application with drainkit around it.
+        setting: What they went to.
+        proxy_errors: What the proxy wrote into its log of errors, and how often.
     """
 
     size_bytes: int
     without: tuple[Try, ...]
     drained: tuple[Try, ...]
+    setting: Setting = _ALONE
+    proxy_errors: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def lost_without(self) -> int:
@@ -90,20 +118,30 @@ class Observation:
         return self.lost_without > 0 and self.arrived_drained == len(self.drained) > 0
 
 
-def observe(
-    size_bytes: int,
-    tries: int,
-    *,
-    application: WSGIApplication,
-    tell: Callable[[bool, int, Try], object],
-) -> Observation:
+class Uploader(Protocol):
+    """Makes one upload to the application of the demonstration."""
+
+    def __call__(self, size_bytes: int, *, drained: bool) -> Try:
+        """Return what became of an upload of so many bytes, with drainkit there or not."""
+        ...
+
+
+class Teller(Protocol):
+    """Is told of each upload: whether drainkit was there, its number from 1, what was seen."""
+
+    def __call__(self, drained: bool, number: int, one: Try, /) -> object:
+        """Note one upload."""
+        ...
+
+
+def observe(size_bytes: int, tries: int, *, upload: Uploader, tell: Teller) -> Observation:
     """Upload without drainkit, then with it.
 
     Args:
         size_bytes: The length of each upload's body.
         tries: How many uploads each way; the loss is a race, and one upload may win it.
-        application: What is served.
-        tell: Told of each upload: whether drainkit was there, its number from 1, what was seen.
+        upload: Makes one upload.
+        tell: Told of each upload.
 
     Raises:
         OSError: No port of the loopback interface could be bound.
@@ -112,11 +150,12 @@ def observe(
     for drained in (False, True):
         half = []
         for number in range(1, tries + 1):
-            one = upload(size_bytes, application, drained=drained)
+            one = upload(size_bytes, drained=drained)
             half.append(one)
             tell(drained, number, one)
         halves.append(tuple(half))
-    return Observation(size_bytes, *halves)
+    without, drained_ones = halves
+    return Observation(size_bytes, without, drained_ones)
 
 
 def upload(size_bytes: int, application: WSGIApplication, *, drained: bool) -> Try:
@@ -128,10 +167,15 @@ def upload(size_bytes: int, application: WSGIApplication, *, drained: bool) -> T
     reports: list[DrainReport] = []
     if drained:
         application = DrainMiddleware(application, on_report=reports.append)
-    with _serving(application) as address:
-        answer = strict(address, Upload(size_bytes=size_bytes), timeout_seconds=TIMEOUT_SECONDS)
+    with serving(application) as address:
+        answer = ask(address, size_bytes)
     # The server has finished the request by now, so the report is here if there is one.
     return Try(answer, reports[0] if reports else None)
+
+
+def ask(address: tuple[str, int], size_bytes: int) -> Answer:
+    """Upload as a client that sends everything before it reads, on a connection of its own."""
+    return strict(address, Upload(size_bytes=size_bytes), timeout_seconds=TIMEOUT_SECONDS)
 
 
 class _Server(WSGIServer):
@@ -158,7 +202,7 @@ class _Handler(WSGIRequestHandler):
 
 
 @contextlib.contextmanager
-def _serving(application: WSGIApplication) -> Iterator[tuple[str, int]]:
+def serving(application: WSGIApplication) -> Iterator[tuple[str, int]]:
     """Serve on a free port until the block ends; then the request, thread and socket have ended."""
     server = _Server((LOOPBACK, 0), _Handler)
     server.set_app(application)

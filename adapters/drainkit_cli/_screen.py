@@ -18,7 +18,7 @@ from rich.text import Text
 
 from drainkit_probe import VERSION, error_words, words
 
-from ._experiment import LOOPBACK, STATUS, Observation, Try
+from ._experiment import LOOPBACK, STATUS, Observation, Setting, Try
 from ._terminal import Terminal
 
 _BAR_COLUMNS = 16
@@ -27,6 +27,8 @@ _PANEL_COLUMNS = 6
 # Below this there is no place for bars beside the words.
 _LEAST_COLUMNS = 60
 
+_BAD_GATEWAY = 502
+
 # More tries than this would push the first of them off a screen of 24 lines.
 _MOST_ROWS = 3
 
@@ -34,9 +36,10 @@ _MOST_ROWS = 3
 class Screen:
     """The demonstration's output: `working` while it runs, `tell` for each try, `conclude`."""
 
-    def __init__(self, size_bytes: int, tries: int) -> None:
+    def __init__(self, size_bytes: int, tries: int, setting: Setting) -> None:
         self._size_bytes = size_bytes
         self._tries = tries
+        self._setting = setting
         self._terminal = Terminal()
         self._console = self._terminal.console
         self._progress: Progress | None = None
@@ -47,7 +50,7 @@ class Screen:
         if not self._terminal.is_fancy:
             self._terminal.line(
                 f"drainkit {VERSION}: {words.count(self._tries, 'upload')} of "
-                f"{words.size(self._size_bytes)} each way to wsgiref on {LOOPBACK}, "
+                f"{words.size(self._size_bytes)} each way to {self._setting.words} on {LOOPBACK}, "
                 f"Python {platform.python_version()}"
             )
             yield
@@ -78,27 +81,34 @@ class Screen:
     def conclude(self, observation: Observation) -> None:
         """Show what was seen, and whether it is what was promised."""
         verdict = self._verdict(observation)
+        logged = [
+            f"In {self._setting.proxy}'s error log {words.count(number, 'time')}: {error}"
+            for error, number in observation.proxy_errors.items()
+        ]
         if not self._terminal.is_fancy:
-            self._terminal.line(verdict)
+            for line in (*logged, verdict):
+                self._terminal.line(line)
             return
         print_ = self._console.print
         title = Text.assemble(
             ("drainkit demo", "bold"),
             (
-                f"   {words.size(self._size_bytes)} each, wsgiref on {LOOPBACK}, "
-                f"Python {platform.python_version()}",
+                f"   {words.size(self._size_bytes)} each, {self._setting.words}"
+                + ("" if self._setting.proxy else f" on {LOOPBACK}")
+                + f", Python {platform.python_version()}",
                 "dim",
             ),
         )
         print_()
         print_(title)
         print_(
-            f"The application answers {STATUS} at once and never reads the upload. The client "
-            "sends everything before it reads, as browsers and http.client do."
+            f"The application answers {STATUS} at once and never reads the upload. {self._who()}"
         )
         print_()
         print_(self._panel("without drainkit", observation.without))
         print_(self._panel("with drainkit", observation.drained))
+        for line in logged:
+            print_(Text(line, "dim"))
         print_()
         mark, style = ("✓", "green") if observation.convincing else ("✗", "red")
         shown = Table.grid(padding=(0, 1))
@@ -108,13 +118,23 @@ class Screen:
             self._terminal.code("from drainkit_wsgi import DrainMiddleware")
             self._terminal.code("application = DrainMiddleware(application)")
 
+    def _who(self) -> str:
+        if self._setting.proxy is None:
+            return "The client sends everything before it reads, as browsers and http.client do."
+        return (
+            f"{self._setting.proxy}, at its defaults but for the limit on uploads, takes the whole "
+            "upload first, whatever the client, and then sends it to the server."
+        )
+
     def _panel(self, title: str, tries: tuple[Try, ...]) -> Panel:
         arrived = sum(one.arrived for one in tries)
         every, none = arrived == len(tries), arrived == 0
         style = "green" if every else "red" if none else "yellow"
         count = f"{arrived} of {words.count(len(tries), 'answer')} arrived"
         rows = Table.grid(padding=(0, 1))
-        for number, one in enumerate(tries[:_MOST_ROWS], 1):
+        # Where there is no room for all, a loss is what there is to see.
+        lost_first = sorted(enumerate(tries, 1), key=lambda numbered: numbered[1].arrived)
+        for number, one in sorted(lost_first[:_MOST_ROWS], key=lambda numbered: numbered[0]):
             colour = "green" if one.arrived else "red"
             rows.add_row(
                 Text(str(number), "dim"),
@@ -160,6 +180,8 @@ class Screen:
             said = f"{answer.status} arrived, first byte read after {first}"
         elif (error := error_words(answer)) is not None:
             said = f"lost, {error} after {words.size(answer.sent_bytes)}"
+        elif self._setting.proxy is not None and answer.status == _BAD_GATEWAY:
+            said = f"{answer.status} of {self._setting.proxy} instead of the {STATUS}"
         else:
             said = f"another answer arrived, status {answer.status}"
         if one.report is not None:
@@ -182,8 +204,9 @@ class Screen:
             return seen
         if lost == 0:
             every = "the answer" if tries == 1 else f"all {tries} answers"
+            more = "a larger --size" if self._setting.proxy is None else "more --tries"
             return (
                 f"No loss was seen: without drainkit {every} arrived, so there is "
-                f"nothing to show. The loss is a race, and a larger --size loses it more often."
+                f"nothing to show. The loss is a race, and {more} loses it more often."
             )
         return f"{seen} That is not what was promised; `--json` has the details."

@@ -11,6 +11,6 @@ cannot stand outside its application: one request, its body and its response.
 """
 
 from ._exchange import Exchange
-from ._middleware import INTERFACE, DrainMiddleware
+from ._middleware import INTERFACE, DrainMiddleware, wrap
 
-__all__ = ["INTERFACE", "DrainMiddleware", "Exchange"]
+__all__ = ["INTERFACE", "DrainMiddleware", "Exchange", "wrap"]

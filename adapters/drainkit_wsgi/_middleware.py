@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Unpack
 
-from drainkit import Configuration, DrainPolicy, Interface, OnReport, PolicyFields
+from drainkit import (
+    Configuration,
+    DrainPolicy,
+    Interface,
+    OnReport,
+    PolicyFields,
+    load_application,
+)
 
 from ._exchange import has_body, open_body
 from ._types import Environ, StartResponse, WSGIApplication
@@ -18,6 +25,7 @@ INTERFACE = Interface(
     instead={
         3: "Around an ASGI application write drainkit_asgi.DrainMiddleware",
         1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
+        0: "If it makes the application, call it: make_app()",
     },
 )
 
@@ -78,3 +86,31 @@ class DrainMiddleware:
             # The server's own 500 must arrive, too.
             exchange.discard()
             raise
+
+
+def wrap(
+    name: str | None = None,
+    policy: DrainPolicy | None = None,
+    *,
+    on_report: OnReport | None = None,
+    **fields: Unpack[PolicyFields],
+) -> DrainMiddleware:
+    """Import an application, and put the middleware around it.
+
+    It is for a server's command line, and an application whose code is not yours::
+
+        gunicorn 'drainkit_wsgi:wrap("package.module:app")'
+
+    Args:
+        name: ``"package.module:app"``, or ``"package.module:make_app(...)"`` with literals as its
+            arguments. ``None`` means what the environment variable ``DRAINKIT_APP`` says.
+        policy: As for `DrainMiddleware`.
+        on_report: As for `DrainMiddleware`.
+        **fields: As for `DrainMiddleware`.
+
+    Raises:
+        ImportError: There is no such module, or it has no such name.
+        TypeError: What is named is certainly no WSGI application, or another argument is wrong.
+        ValueError: *name* names nothing, or the value of a field is not allowed.
+    """
+    return DrainMiddleware(load_application(name), policy, on_report=on_report, **fields)

@@ -16,7 +16,7 @@ pytest.importorskip("rich", reason="drainkit demo needs rich (extra: cli)")
 
 from click.testing import CliRunner, Result
 
-from drainkit_cli import _experiment
+from drainkit_cli import _behind, _experiment
 from drainkit_cli._commands import main
 
 PAGE = _experiment.PAGE
@@ -91,12 +91,16 @@ def test_json_is_all_there_is_on_stdout():
         "drainkit",
         "python",
         "server",
+        "proxy",
+        "versions",
+        "proxy_errors",
         "expected_status",
         "size_bytes",
         "observed",
         "without_drainkit",
         "with_drainkit",
     } == set(data)
+    assert ("wsgiref", None, {}) == (data["server"], data["proxy"], data["proxy_errors"])
     assert (32 * 1024 * 1024, True, 413) == (
         data["size_bytes"],
         data["observed"],
@@ -196,6 +200,42 @@ def test_no_port_is_an_error_without_a_traceback(monkeypatch):
 
     assert 1 == result.exit_code
     assert "Error: no server on 127.0.0.1: [Errno 98] Address already in use\n" == result.stderr
+
+
+def test_without_nginx_it_says_so_in_one_line_and_starts_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(_behind, "_MORE_FOLDERS", ())
+    result = run("demo", "--behind", "nginx", env={"PATH": str(tmp_path)})
+
+    assert 2 == result.exit_code
+    assert "" == result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "Error: --behind nginx needs the program nginx, which is not on the PATH;"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_an_nginx_that_does_not_start_is_told_in_its_own_words(tmp_path):
+    """Every one of its tries ends, and what stood behind it does, too."""
+    nginx = tmp_path / "nginx"
+    nginx.write_text("#!/bin/sh\necho 'nginx: [emerg] no luck today'; exit 1\n", encoding="utf-8")
+    nginx.chmod(0o755)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PATH", os.defpath)])
+    result = subprocess.run(
+        [sys.executable, "-m", "drainkit_cli", "demo", "--behind", "nginx"],
+        env={**os.environ, "PATH": path, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT_SECONDS,
+    )
+
+    assert 2 == result.returncode
+    told = "Error: nginx does not start: nginx: [emerg] no luck today\n"
+    assert ("", told) == (result.stdout, result.stderr)
+    assert [] == list(temporary.iterdir())
 
 
 def test_version():

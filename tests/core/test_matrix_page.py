@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from tests.clients.clients import CLIENTS
-from tests.matrix import __main__, page, picture, plan, results
+from tests.matrix import __main__, page, picture, plan, questions, results
 from tests.matrix.deployments import DEPLOYMENTS, REASONS
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -48,8 +48,9 @@ def test_a_loss_more_makes_another_page_and_another_picture(measured):
     cell["instead"] = {"lost: a meteorite": 1}
     after = page.made(changed, results.JSON_PATH)
 
-    assert all(after[path] != content for path, content in before.items())
-    (text, _) = after.values()
+    changed_ones = {path.name for path, content in before.items() if after[path] != content}
+    assert {"matrix.md", "matrix.svg", "matrix-alone.svg", "matrix-clients.svg"} <= changed_ones
+    text = next(iter(after.values()))
     assert f"| `{name}` | {client}, {case} |" in text
     assert "a meteorite" in text
 
@@ -70,6 +71,28 @@ def test_the_picture_can_be_read_without_seeing_it_and_without_colour(measured):
     ]
     cells = sum(picture.total(measured, half)[1] for half in ("with", "without"))
     assert cells == boxes == sum(map(len, symbols))
+
+
+def test_every_cell_is_in_one_picture_of_deployments_and_in_that_of_the_clients(measured):
+    asked = {question.name: question for question in questions.questions(measured)}
+    clients = asked.pop("clients")
+    rows = [row for question in asked.values() for row in question.rows]
+
+    assert list(measured["deployments"]) == [row.label for row in rows]
+    for half, at in (("without", 1), ("with", 2)):
+        whole = picture.total(measured, half)
+        for some in (rows, clients.rows):
+            assert whole == tuple(map(sum, zip(*(row[at] for row in some), strict=True)))
+
+
+def test_a_picture_of_a_question_says_its_numbers_in_words(measured):
+    for question in questions.questions(measured):
+        drawn = ElementTree.fromstring(questions.drawn(question))
+        words = {text.text for text in drawn.iter(f"{SVG}text")}
+
+        assert questions.described(question) == drawn.find(f"{SVG}desc").text
+        for row in question.rows:
+            assert {"{} of {}".format(*row.without), "{} of {}".format(*row.drained)} <= words
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.matrix import picture, results
+from tests.matrix import picture, questions, results
 from tests.matrix.deployments import reason
 from tests.matrix.results import WITH, WITHOUT, Matrix
 from tests.matrix.run import is_whole
@@ -57,9 +57,16 @@ def write(path: Path) -> list[Path]:
 
 
 def made(matrix: Matrix, path: Path) -> dict[Path, str]:
-    """Return page and picture as they should be, by path."""
+    """Return page and pictures as they should be, by path."""
     page, image = files(path)
-    return {page: text(matrix, path.name, image.name), image: picture.drawn(matrix)}
+    contents = {page: text(matrix, path.name, image.name), image: picture.drawn(matrix)}
+    for question in questions.questions(matrix):
+        contents[_picture_of(image, question)] = questions.drawn(question)
+    return contents
+
+
+def _picture_of(image: Path, question: questions.Question) -> Path:
+    return image.with_name(f"{image.stem}-{question.name}.svg")
 
 
 def text(matrix: Matrix, json_name: str, image_name: str) -> str:
@@ -86,11 +93,21 @@ def text(matrix: Matrix, json_name: str, image_name: str) -> str:
             introduction,
             f"Of the clients: {', '.join(clients)}. `strict`, `eager` and their `-close` (with "
             "`Connection: close`) are the raw sockets of {py:mod}`drainkit_clients`.\n",
-            f"![{picture.description(matrix)}]({image_name})\n",
+            *_pictures(matrix, image_name),
             *_deployments(matrix),
             *_not_whole(matrix),
             *_order(matrix),
         ]
+    )
+
+
+def _pictures(matrix: Matrix, image_name: str) -> Iterator[str]:
+    for question in questions.questions(matrix):
+        name = _picture_of(Path(image_name), question).name
+        yield f"![{questions.described(question)}]({name})\n"
+    yield (
+        f"Every cell of it in one large picture: {{download}}`{image_name}`. "
+        f"{picture.description(matrix)}\n"
     )
 
 

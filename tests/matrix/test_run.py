@@ -253,6 +253,10 @@ def test_a_run_writes_json_page_and_picture_and_leaves_no_process(tmp_path: Path
     assert (0, 1) == tuple(
         halves[half]["clients"]["strict"]["413"]["delivered"] for half in ("without", "with")
     )
-    assert ["matrix.json", "matrix.md", "matrix.svg"] == sorted(
-        path.name for path in tmp_path.iterdir()
-    )
+    assert [
+        "matrix-alone.svg",
+        "matrix-clients.svg",
+        "matrix.json",
+        "matrix.md",
+        "matrix.svg",
+    ] == sorted(path.name for path in tmp_path.iterdir())

@@ -1,0 +1,94 @@
+"""What the page says of servers can be seen on them, with its own files and without drainkit."""
+
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers.harness import stop
+from tests.servers.test_wiring import wait_until_ready
+
+pytestmark = pytest.mark.server
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "found-in-servers.md"
+FILES = dict(
+    re.findall(
+        r"^```\{code-block\} py\n:caption: (\w+\.py)\n\n(.*?)^```$",
+        PAGE.read_text(encoding="utf-8"),
+        re.M | re.S,
+    )
+)
+LISTEN = "127.0.0.1:{port}"
+SERVERS = {
+    "hypercorn-asyncio": ("hypercorn", "-k", "asyncio", "-b", LISTEN, "early_asgi:app"),
+    "hypercorn-trio": ("hypercorn", "-k", "trio", "-b", LISTEN, "early_asgi:app"),
+    "granian-asgi": ("granian", "--interface", "asgi", "--port", "{port}", "granian_app:app"),
+    "granian-wsgi": ("granian", "--interface", "wsgi", "--port", "{port}", "early_wsgi:app"),
+    "uvicorn": ("uvicorn", "--port", "{port}", "early_asgi:app"),
+    "gunicorn": ("gunicorn", "--no-control-socket", "-b", LISTEN, "early_wsgi:app"),
+}
+H2 = ("h2_upload.py", "http://127.0.0.1:{port}/")
+LIMIT_SECONDS = 60.0
+# Most of these are races; each is lost most of the time.
+TRIES = 20
+
+
+@pytest.mark.parametrize(
+    ("server", "client", "seen", "log", "ends"),
+    [
+        ("hypercorn-asyncio", H2, "Error", "KeyError: 1", False),
+        ("hypercorn-trio", H2, "Error", "KeyError: 1", True),
+        ("hypercorn-asyncio", ("send_all.py", "{port}", "8000000"), "Error(", "", False),
+        ("granian-asgi", ("send_all.py", "{port}", "16000000"), "", "http.disconnect ins", False),
+        ("granian-wsgi", ("send_all.py", "{port}", "10"), "413", "False\n", False),
+        ("gunicorn", ("send_all.py", "{port}", "10"), "413", "True\n", False),
+        ("uvicorn", ("send_all.py", "{port}", "100000000"), "413", "", False),
+        ("gunicorn", ("send_all.py", "{port}", "60000"), "413", "", False),
+        ("gunicorn", ("send_all.py", "{port}", "8000000"), "Error(", "", False),
+    ],
+)
+def test_a_fault_of_a_server_is_seen_as_the_page_says(tmp_path, server, client, seen, log, ends):
+    for needed in (SERVERS[server][0], *(("httpx", "h2") if client is H2 else ())):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"needs {needed}")
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log_path = tmp_path / "log"
+    with log_path.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *(word.format(port=port) for word in SERVERS[server])],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until_ready(process, port, log_path)
+        for _ in range(TRIES):
+            ran = subprocess.run(
+                [sys.executable, *(word.format(port=port) for word in client)],
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=LIMIT_SECONDS,
+            )
+            written = log_path.read_text(encoding="utf-8", errors="replace")
+            if seen in ran.stdout and log in written:
+                break
+        if ends:
+            process.wait(LIMIT_SECONDS)
+    finally:
+        stop(process)
+
+    assert seen in ran.stdout
+    assert log in written, written
