@@ -68,6 +68,9 @@ def run_pytest(session: nox.Session, *paths: str, **env: str) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or paths), env=env)
 
 
+# What was recorded and what is drawn depend on no Python, and take as long as all the rest.
+ONCE = "not golden and not orders_page"
+
 # One worker a processor: a test process has one thread that works.
 PARALLEL = ("-n", "auto")
 FASTER = {"PYTHONDEVMODE": ""}
@@ -96,8 +99,7 @@ def tests(session: nox.Session) -> None:
     session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
     # Development mode nearly doubles the time, and finds the same on each of them.
     env = FASTER if session.python != (HERE or PYTHONS)[-1] else {}
-    # The tables of what was recorded depend on no Python, and take as long as all the rest.
-    chosen = () if session.python == (HERE or PYTHONS)[0] else ("-k", "not golden")
+    chosen = () if session.python == (HERE or PYTHONS)[0] else ("-k", ONCE)
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env)
 
 
@@ -182,7 +184,7 @@ def parity(session: nox.Session) -> None:
 def few_servers(session: nox.Session) -> None:
     """Run a few real servers, one of each kind, on the newest Pythons."""
     # The newest autobahn, which daphne needs, has no wheel for 3.15 and cannot be built everywhere.
-    session.install("--prefer-binary", "-e", f".{WORLDS}", *group("test", "servers"))
+    session.install("--only-binary=autobahn", "-e", f".{WORLDS}", *group("test", "servers"))
     servers = "wsgiref or gunicorn-gthread or cheroot or uvicorn-httptools or hypercorn-asyncio"
     chosen = f"({servers}) and (reads_nothing or bigger_than or 500)"
     run_pytest(session, "tests/servers/test_delivery.py", "-k", chosen, "-n", "2", **FASTER)
@@ -224,7 +226,7 @@ def wheel(session: nox.Session) -> None:
     )
     session.run("python", "-c", check, *PACKAGES, env=env)
     # Those that search and race look for mistakes in the code, which is the same in the wheel.
-    chosen = ("-k", "not fuzz and not races and not cancel and not golden")
+    chosen = ("-k", f"not fuzz and not races and not cancel and {ONCE}")
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env, **FASTER)
     # What the index shows of it, and what would stop a release.
     run_pytest(session, "tests/package", DRAINKIT_DIST=str(dist), **env)
