@@ -61,8 +61,8 @@ def shifts(strata: list[Stratum], claims: int = 1) -> tuple[bool, bool]:
 
     Args:
         strata: The kinds.
-        claims: How many such questions are asked at once: they share the chance of a wrong answer
-            (Bonferroni).
+        claims: Into how many parts the chance of a wrong claim is divided, where several such
+            questions are asked at once (Bonferroni): this one has one of them.
     """
     falls = [1.0]
     least = 0

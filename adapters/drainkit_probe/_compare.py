@@ -123,15 +123,15 @@ def compare(run: Run, earlier: Earlier) -> Comparison | None:
     groups: dict[tuple[str, str], list[Spot]] = {}
     for spot in shared:
         groups.setdefault((spot.way, spot.client), []).append(spot)
-    # All together and each row for itself: so many claims share the chance of a wrong one.
-    claims = 1 + len(groups) if len(groups) > 1 else 1
+    # All together have half of the chance of a wrong claim, and the rows share the other half.
+    halves = 2 if len(groups) > 1 else 1
     rows = []
     for (way, client), spots in groups.items():
         before, after = _sum(earlier.shares, spots), _sum(now, spots)
-        change = _change(earlier.shares, now, spots, claims)
+        change = _change(earlier.shares, now, spots, halves * len(groups))
         rows.append(Row(way, client, before, after, change))
     before, after = _sum(earlier.shares, shared), _sum(now, shared)
-    overall = _change(earlier.shares, now, shared, claims)
+    overall = _change(earlier.shares, now, shared, halves)
     change = _worst(overall, rows)
     return Comparison(
         change,

@@ -71,8 +71,8 @@ h2 { font-size: 17px; margin: 44px 0 12px; }
 .plain { --tone: var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr));
   gap: 20px; }
-figure { margin: 0; max-width: 640px; background: var(--card); border: 1px solid var(--line); border-radius: 10px;
-  padding: 16px 18px 14px; }
+figure { margin: 0; max-width: 640px; background: var(--card); border: 1px solid var(--line);
+  border-radius: 10px; padding: 16px 18px 14px; }
 figcaption { font-weight: 600; color: var(--tone); margin-bottom: 6px; }
 figcaption::first-letter { text-transform: uppercase; }
 svg { display: block; width: 100%; height: auto; }
