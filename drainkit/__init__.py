@@ -31,7 +31,7 @@ from ._configuration import Configuration, Interface, PolicyFields, check_on_rep
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
 from ._extras import needs_extra
-from ._framing import NO_BODY, BodyKind, Framing, framing
+from ._framing import METHODS_WITHOUT_CONTENT, NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
@@ -41,6 +41,7 @@ from ._report import DrainReport, OnReport, Outcome, publish
 __all__ = [
     "CONTROL_KEY",
     "DISCARD_FIRST",
+    "METHODS_WITHOUT_CONTENT",
     "NO_BODY",
     "RESPONSE_BUFFER_BYTES",
     "BodyKind",

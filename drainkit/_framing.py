@@ -25,6 +25,11 @@ _CHUNKED = re.compile(
 )
 
 
+# RFC 9110 sections 9.3.1, 9.3.2, 9.3.5, 9.3.7 and 9.3.8: their content has no semantics that are
+# generally defined, or needs a Content-Type.
+METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+
+
 class BodyKind(enum.Enum):
     """What tells the end of a request's body."""
 

@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from drainkit import CONTROL_KEY, BodyKind, DrainControl, DrainPolicy, Framing, OnReport
+from drainkit import (
+    CONTROL_KEY,
+    METHODS_WITHOUT_CONTENT,
+    BodyKind,
+    DrainControl,
+    DrainPolicy,
+    Framing,
+    OnReport,
+)
 
 from ._input import NO_LENGTH, Input
 from ._response import Response, close_iterable, status_code
@@ -242,4 +250,10 @@ def has_body(environ: Environ) -> bool:
     # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1). Every request
     # without one comes here, and nearly all of them speak HTTP/1.1: asked first, as it is cheaper.
     protocol: str = environ.get("SERVER_PROTOCOL", "")
-    return protocol != "HTTP/1.1" and protocol[:6] in ("HTTP/2", "HTTP/3")
+    if protocol == "HTTP/1.1" or protocol[:6] not in ("HTTP/2", "HTTP/3"):
+        return False
+    # Nearly none of them has one, and a look would wait for it. A sender of content should generate
+    # a Content-Type (RFC 9110 section 8.3).
+    return environ.get("REQUEST_METHOD") not in METHODS_WITHOUT_CONTENT or bool(
+        environ.get("CONTENT_TYPE")
+    )
