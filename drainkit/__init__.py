@@ -26,6 +26,7 @@ And this is the engine:
 """
 
 from ._answer import RESPONSE_BUFFER_BYTES, Stage
+from ._budget import process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
@@ -69,6 +70,7 @@ __all__ = [
     "framing",
     "keep_heap",
     "needs_extra",
+    "process_budget",
     "process_capacity",
     "publish",
 ]

@@ -241,16 +241,26 @@ class Upload(Body):
         Returns:
             What is left to do, or the drain's report.
         """
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         step = self._begin()
         if isinstance(step, Read) and self._may_step:
             step = self._take_what_has_come(step)
         return step
 
+    def _answered(self) -> None:
+        self.gate = Gate.ANSWERED
+        self._forget_kept()
+
+    def _forget_kept(self) -> None:
+        """Keep nothing any more: nobody can ask."""
+        if self._kept is not None:
+            self._kept.lose()
+            self._kept = None
+
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
         self.gate = Gate.OVER
+        self._forget_kept()
         if self._over is not None:
             self._over.set()
 
@@ -264,14 +274,12 @@ class Upload(Body):
 
     def refuse(self) -> None:
         """Do not read: the first read would invite the body."""
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         self._begin(may_invite=False)
 
     async def discard_alone(self) -> None:
         """Discard for an answer that is not ours to order: the server's own."""
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         try:
             step = self._begin(may_invite=False)
             if isinstance(step, Read):
@@ -289,10 +297,11 @@ class Upload(Body):
         """Take the body off the connection, and keep some of it; until stopped or full."""
         drain = self.drain
         kept = self._kept_ahead()
-        if kept is None or self._is_full:
+        if kept is None or self._is_full or not await self._has_room(kept):
             return
         step = self._begin()
         if isinstance(step, DrainReport):
+            kept.settle()
             return
         try:
             while isinstance(step, Read) and not self._is_full:
@@ -303,8 +312,26 @@ class Upload(Body):
             now = self._clock()
             self.report(drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"))
         finally:
+            kept.settle()
             if drain.under_way:
                 drain.pause(self._clock())
+
+    async def _has_room(self, kept: Kept) -> bool:
+        """Tell whether to read on although the process may keep too much already.
+
+        Not at once: a client that reads frees the ``send()`` that waits. One that reads nothing for
+        as long as a client may be silent would never have the answer, so the body is discarded.
+        """
+        drain = self.drain
+        if kept.reserve(drain.remaining_bytes):
+            return True
+        assert drain.policy is not None  # _kept_ahead() has looked
+        await anyio.sleep(drain.policy.idle_seconds)
+        if kept.reserve(drain.remaining_bytes):
+            return True
+        if drain.untouched:
+            kept.crowd_out()
+        return drain.untouched
 
     def _kept_ahead(self) -> Kept | None:
         """Return what keeps a body that is read ahead; ``None`` where nothing may be read."""
@@ -346,6 +373,7 @@ class Upload(Body):
         if message["type"] != REQUEST and self.drain.remaining_bytes != 0:
             # It is the application's next message, as it would be without drainkit.
             self.gate = Gate.OVER
+            self._forget_kept()
             return
         more: bool = message.get("more_body", False)
         kept.add(message.get("body", b""), more=more, may_lose=self.drain.untouched)
@@ -353,3 +381,9 @@ class Upload(Body):
             self.gate = Gate.KEPT
         elif kept.lost_bytes:
             self.gate = Gate.GAP
+
+    def end(self) -> None:
+        """Give up whatever is still under way or kept: the request is over."""
+        if self._kept is not None:
+            self.over()
+        super().end()

@@ -153,6 +153,8 @@ class Exchange:
         """
         if self._upload is not None or self._input.left_bytes > 0:
             self._needed().discard(is_answered=is_answered)
+        if is_answered and self._upload is not None:
+            self._upload.forget_kept()
 
     def _begin(self, length: int | None = None) -> Response:
         """Begin an answer that comes while some of the body is left."""

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from drainkit import CONTROL_KEY, DrainPolicy, Outcome
+from drainkit import CONTROL_KEY, DrainPolicy, LateReadError, Outcome, process_budget
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
 from tests.adapters.asgi_server import (
@@ -21,6 +21,7 @@ from tests.adapters.asgi_server import (
     body,
     make_scope,
     read_all,
+    sending,
     serve,
     settle,
     start,
@@ -672,3 +673,84 @@ async def test_a_client_that_was_invited_is_read_although_nothing_has_come_of_it
 
     assert (Outcome.COMPLETE, 100) == (got.outcome, got.report.bytes_discarded)
     assert [] == got.header(b"connection")
+
+
+# --- the process's budget -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded():
+    """Leave no room to keep anything in."""
+    limit = 1 << 60
+    nbytes = limit - process_budget.taken_bytes
+    assert process_budget.take(nbytes, limit)
+    yield
+    process_budget.give(nbytes)
+
+
+async def test_where_the_process_keeps_too_much_nothing_is_read_for_a_client_that_reads(crowded):
+    """As without drainkit: the application that reads late has every byte."""
+    got = await serve(late(), UPLOADS["pieces"], send_seconds=1)
+
+    assert (None, [b"a" * 400 + b"b" * 400 + b"c" * 200]) == (got.raised, got.told)
+
+
+async def test_where_the_process_keeps_too_much_a_client_that_only_sends_has_its_answer(crowded):
+    """Without drainkit the two wait for each other for ever."""
+    app = sending(start(200), body(BIG, True), body(b"end"))
+    got = await serve(app, UPLOADS["pieces"], strict_client=True)
+
+    assert (BIG + b"end", Outcome.COMPLETE) == (got.body, got.outcome)
+
+
+async def test_where_the_process_keeps_too_much_a_late_read_is_an_error_and_not_the_end(crowded):
+    got = await serve(late(), UPLOADS["pieces"], strict_client=True)
+
+    assert isinstance(got.raised, LateReadError)
+    assert "this process keeps 16 times late_read_bytes=1048576" in str(got.raised)
+
+
+async def read_one(receive):
+    return (await receive())["body"]
+
+
+async def read_none(receive):
+    return b""
+
+
+async def raising(receive):
+    raise LookupError
+
+
+@pytest.mark.parametrize("read", [read_all, read_one, read_none, raising])
+@pytest.mark.parametrize("cancel_after", [None, 0.5])
+async def test_what_is_kept_is_given_back_with_the_answer(read, cancel_after):
+    before = process_budget.taken_bytes
+    most = []
+
+    async def watched(receive):
+        most.append(process_budget.taken_bytes - before)
+        if cancel_after:
+            await anyio.sleep(10)
+        return await read(receive)
+
+    await serve(late(watched), UPLOADS["pieces"], strict_client=True, cancel_after=cancel_after)
+
+    assert 0 < most[0] <= 1000
+    assert before == process_budget.taken_bytes
+
+
+async def test_what_is_kept_is_given_back_when_the_answer_ends_and_not_with_a_background_task():
+    before = process_budget.taken_bytes
+    told = []
+
+    async def app(scope, receive, send):
+        for message in (start(200), body(BIG, True), body(b"end")):
+            told.append(process_budget.taken_bytes > before)
+            await send(message)
+        await anyio.sleep(5)
+        told.append(process_budget.taken_bytes > before)
+
+    await serve(app, UPLOADS["pieces"], strict_client=True)
+
+    assert [False, False, True, False] == told
