@@ -754,3 +754,55 @@ async def test_what_is_kept_is_given_back_when_the_answer_ends_and_not_with_a_ba
     await serve(app, UPLOADS["pieces"], strict_client=True)
 
     assert [False, False, True, False] == told
+
+
+# --- a task that receives while the body is discarded ---------------------------------------------
+
+
+async def read_on(receive, told):
+    """Receive until the body ends, the client leaves, or there is an error; say which."""
+    data = b""
+    while True:
+        try:
+            message = await receive()
+        except Exception as error:
+            told.append((data, type(error).__name__))
+            return
+        if message["type"] != "http.request":
+            told.append((data, "left"))
+            return
+        data += message.get("body", b"")
+        if not message.get("more_body", False):
+            told.append((data, "end"))
+            return
+        await anyio.sleep(0.3)
+
+
+@pytest.mark.parametrize("answered_after", [0, 0.5, 1, 1.1, 1.5, 2.2])
+@pytest.mark.parametrize("answer", [[b"later"], [BIG, b"later"]], ids=["small", "big"])
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_task_that_receives_during_the_discard_meets_no_false_end(
+    row, answer, answered_after
+):
+    """It has the first bytes of the body, and then all of it, the disconnect or an error."""
+
+    async def app(scope, receive, send):
+        told = scope["test.exchange"].told
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_on, receive, told)
+            await anyio.sleep(answered_after)
+            await send(start(202))
+            for piece in answer[:-1]:
+                await send(body(piece, True))
+            await send(body(answer[-1]))
+
+    pieces = [bytes([65 + number]) * 1000 for number in range(20)]
+    upload = [item for piece in pieces for item in (piece, Silence(0.2))]
+    got = await serve(app, upload, **on(row))
+    whole = b"".join(pieces)
+
+    ((data, ending),) = got.told
+    assert None is got.raised
+    assert b"".join(answer) == got.body
+    assert whole.startswith(data)
+    assert ending in (("end",) if data == whole else ("left", "LateReadError"))
