@@ -26,7 +26,7 @@ And this is the engine:
 """
 
 from ._answer import RESPONSE_BUFFER_BYTES, Stage
-from ._budget import process_budget
+from ._budget import Budget, process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
@@ -46,6 +46,7 @@ __all__ = [
     "NO_BODY",
     "RESPONSE_BUFFER_BYTES",
     "BodyKind",
+    "Budget",
     "Capacity",
     "Configuration",
     "Drain",

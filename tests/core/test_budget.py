@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from drainkit import Kept, process_budget
-from drainkit._budget import BODIES_AT_ONCE, Budget
+from drainkit import Budget, Kept, process_budget
+from drainkit._budget import BODIES_AT_ONCE
 
 
 @pytest.fixture
