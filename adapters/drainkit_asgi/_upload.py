@@ -293,11 +293,15 @@ class Upload(Body):
             self.leave()
         super().report(step)
 
-    async def read_ahead(self) -> None:
-        """Take the body off the connection, and keep some of it; until stopped or full."""
+    async def read_ahead(self, *, is_sending: bool = True) -> None:
+        """Take the body off the connection, and keep some of it; until stopped or full.
+
+        Args:
+            is_sending: Whether a piece of the answer is being sent meanwhile, and not behind it.
+        """
         drain = self.drain
         kept = self._kept_ahead()
-        if kept is None or self._is_full or not await self._has_room(kept):
+        if kept is None or self._is_full or not await self._has_room(kept, is_sending):
             return
         step = self._begin()
         if isinstance(step, DrainReport):
@@ -316,7 +320,7 @@ class Upload(Body):
             if drain.under_way:
                 drain.pause(self._clock())
 
-    async def _has_room(self, kept: Kept) -> bool:
+    async def _has_room(self, kept: Kept, is_sending: bool) -> bool:
         """Tell whether to read on although the process may keep too much already.
 
         Not at once: a client that reads frees the ``send()`` that waits. One that reads nothing for
@@ -325,10 +329,11 @@ class Upload(Body):
         drain = self.drain
         if kept.reserve(drain.remaining_bytes):
             return True
-        assert drain.policy is not None  # _kept_ahead() has looked
-        await anyio.sleep(drain.policy.idle_seconds)
-        if kept.reserve(drain.remaining_bytes):
-            return True
+        if is_sending:
+            assert drain.policy is not None  # _kept_ahead() has looked
+            await anyio.sleep(drain.policy.idle_seconds)
+            if kept.reserve(drain.remaining_bytes):
+                return True
         if drain.untouched:
             kept.crowd_out()
         return drain.untouched

@@ -710,6 +710,17 @@ async def test_where_the_process_keeps_too_much_a_late_read_is_an_error_and_not_
     assert "this process keeps 16 times late_read_bytes=1048576" in str(got.raised)
 
 
+async def test_where_the_process_keeps_too_much_an_error_that_waits_for_its_body_waits_no_longer(
+    crowded,
+):
+    """Over HTTP/2 an error that does not become a small one goes out behind the body."""
+    app = sending(start(413), body(b"a" * 100, True), body(BIG, True), body(b"end"))
+    got = await serve(app, UPLOADS["pieces"], **on("hypercorn h2"))
+
+    assert (b"a" * 100 + BIG + b"end", 1000) == (got.body, got.report.bytes_discarded)
+    assert got.seconds < 1
+
+
 async def read_one(receive):
     return (await receive())["body"]
 
