@@ -96,7 +96,7 @@ def types(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run the tests of engine and adapters, with every framework installed."""
-    session.install("-e", f".{WORLDS}", *group("test", "frameworks"))
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "instrumentation"))
     # Development mode nearly doubles the time, and finds the same on each of them.
     env = FASTER if session.python != (HERE or PYTHONS)[-1] else {}
     chosen = () if session.python == (HERE or PYTHONS)[0] else ("-k", ONCE)

@@ -29,12 +29,13 @@ And this is the engine:
 """
 
 from ._answer import RESPONSE_BUFFER_BYTES, Stage
+from ._budget import Budget, process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
 from ._drain import Drain, Read, Step
 from ._extras import needs_extra
-from ._framing import NO_BODY, BodyKind, Framing, framing
+from ._framing import METHODS_WITHOUT_CONTENT, NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
 from ._kept import Kept, LateReadError
 from ._main_thread import main_thread_local
@@ -48,9 +49,11 @@ __all__ = [
     "CONTROL_KEY",
     "DEFAULTS",
     "DISCARD_FIRST",
+    "METHODS_WITHOUT_CONTENT",
     "NO_BODY",
     "RESPONSE_BUFFER_BYTES",
     "BodyKind",
+    "Budget",
     "Capacity",
     "Configuration",
     "Defaults",
@@ -81,6 +84,7 @@ __all__ = [
     "load_application",
     "main_thread_local",
     "needs_extra",
+    "process_budget",
     "process_capacity",
     "publish",
 ]

@@ -5,6 +5,7 @@ Rule: an error says what to write instead.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -178,8 +179,12 @@ class Interface:
 
 
 def _is_async(thing: object) -> bool:
+    while isinstance(thing, functools.partial):
+        thing = thing.func
     call = getattr(type(thing), "__call__", None)  # noqa: B004  # not whether, but what
-    return inspect.iscoroutinefunction(thing) or inspect.iscoroutinefunction(call)
+    return any(
+        inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (thing, call)
+    )
 
 
 def _takes(app: Callable[..., Any], count: int) -> bool:

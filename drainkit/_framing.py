@@ -25,6 +25,14 @@ _CHUNKED = re.compile(
 )
 
 
+METHODS_WITHOUT_CONTENT = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
+"""Methods whose content has no semantics that are generally defined, or needs a Content-Type.
+
+RFC 9110 sections 9.3.1, 9.3.2, 9.3.5, 9.3.7 and 9.3.8. Over HTTP/2 and HTTP/3 nothing but the end
+of its stream tells that such a request has none, and that may come later than a quick answer.
+"""
+
+
 class BodyKind(enum.Enum):
     """What tells the end of a request's body."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# More than any server measured holds for one drain: gunicorn, with up to 1 MiB three times.
-_KEPT_BYTES = 4 * 1024 * 1024
+# Twice as much is kept, by each of glibc's arenas, of which every thread may have one: as little as
+# does for what the servers measured hold for one drain, up to 256 KiB some times.
+_KEPT_BYTES = 1024 * 1024
 
 _is_kept = False
 
@@ -17,7 +18,8 @@ def keep_heap() -> None:
     back to the kernel from 128 KiB on, and then has to have every page made anew for the next
     piece, which costs more than receiving it. As soon as a larger block of memory has been freed,
     it keeps twice as much as that (malloc/malloc.c, "dynamic mmap threshold"; mallopt(3)). So one
-    is freed here. `bytes` leaves it to the kernel to fill it with zeros, so it never takes memory.
+    of 1 MiB is freed here, and each arena keeps up to 2 MiB. `bytes` leaves it to the kernel to
+    fill the block with zeros, so it never takes memory.
 
     A process whose ``MALLOC_`` variables set a threshold keeps that; with other allocators
     nothing happens.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from drainkit import Framing, framing
+from drainkit import METHODS_WITHOUT_CONTENT, Framing, framing
 
 from ._types import Message, Scope
 
@@ -83,10 +83,23 @@ def body_fields(scope: Scope) -> BodyFields | None:
     if (
         (not length or length == b"0")
         and encoding is None
-        and (http_version == "1.1" or http_version[:1] == "1")
+        and (http_version == "1.1" or http_version[:1] == "1" or _needs_none(scope, length))
     ):
         return None
     return BodyFields(http_version, length, encoding, expect)
+
+
+def _needs_none(scope: Scope, length: bytes | None) -> bool:
+    """Tell whether a request over HTTP/2 or HTTP/3 whose fields announce no body has none.
+
+    Nearly every GET has none, and the server may say so later than the application answers. A
+    sender of content should generate a Content-Type (RFC 9110 section 8.3).
+    """
+    if length == b"0":
+        return True
+    return scope.get("method") in METHODS_WITHOUT_CONTENT and not any(
+        name == b"content-type" for name, _ in scope.get("headers", ())
+    )
 
 
 def _readable_headers(scope: Scope) -> list[tuple[bytes, bytes]]:

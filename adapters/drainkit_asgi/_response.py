@@ -111,7 +111,7 @@ class Response(Ending):
     async def _flush(self) -> None:
         if self._body is not None and self._plan_for_held() is Plan.READ_AHEAD_FIRST:
             self._is_reading_first = True
-            await self._upload.read_ahead()
+            await self._upload.read_ahead(is_sending=False)
             if not self._is_reading_first:
                 return  # the application goes on with what is held
             self._is_reading_first = False
@@ -164,7 +164,7 @@ class Response(Ending):
             await self._send(message)
 
     async def _read_ahead_first(self, message: Message) -> None:
-        await self._upload.read_ahead()
+        await self._upload.read_ahead(is_sending=False)
         await self._read_ahead(message)
 
     async def finish(self) -> None:

@@ -1,12 +1,11 @@
 """A request's body: received by the application, kept for it, or discarded.
 
-Rule: a `Gate` holds where the application's next message comes from; no other state tells.
+Rule: where the application's next message comes from says the `Gate`; no other state tells.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -17,50 +16,28 @@ from drainkit import (
     Drain,
     DrainControl,
     DrainPolicy,
-    DrainReport,
-    Kept,
     OnReport,
     Outcome,
     Read,
     Step,
 )
 
-from ._body import EMPTY_MESSAGE_PAUSE_SECONDS, Body
-from ._messages import DISCONNECT, REQUEST, BodyFields, is_empty
+from ._ahead import Ahead, Gate
+from ._messages import DISCONNECT, REQUEST, BodyFields
 from ._types import Message, Receive, Scope, Send
 from .servers import Server
 
 # How much one message of a late body holds: as much as the servers' own at the most.
 _LATE_MESSAGE_BYTES = 65_536
 
-
-class Gate(enum.Enum):
-    """Where the application's next message comes from."""
-
-    SERVER = "server"
-    """From the server: the application reads, and nobody else has."""
-    KEPT = "kept"
-    """From what was read ahead."""
-    GAP = "gap"
-    """From nowhere: what comes next was discarded."""
-    ANSWERED = "answered"
-    """From nowhere yet: the application's last ``send()`` is under way."""
-    OVER = "over"
-    """It is the disconnect."""
-
-    # Looked up in a set by every report; Enum's own is a function in Python.
-    __hash__ = object.__hash__
-
-
 _NOBODY_READS_ON = frozenset({Gate.GAP, Gate.ANSWERED, Gate.OVER})
 _SERVER = Gate.SERVER  # every message costs one look-up, slow in an enum before Python 3.12
 
 
-class Upload(Body):
+class Upload(Ahead):
     """The body of one request, as its application sees it.
 
     Attributes:
-        gate: Where the application's next message comes from.
         is_received: Whether the application has received the body to its end, and nobody else.
         before_receive: Called before the application receives, while something of its answer is
             held; ``None`` when nothing is.
@@ -71,12 +48,9 @@ class Upload(Body):
         "_control",
         "_fields",
         "_is_asked_for",
-        "_kept",
-        "_largest_bytes",
         "_over",
         "_request",
         "before_receive",
-        "gate",
         "is_received",
     )
 
@@ -93,11 +67,12 @@ class Upload(Body):
     ) -> None:
         """Begin before the application is called, and give it a `drainkit.DrainControl`.
 
-        Args as for `Body`; *scope*, *fields* (what it says of the body) and *policy* (the bounds,
+        Args as for `Ahead`; *scope*, *fields* (what it says of the body) and *policy* (the bounds,
         unless the application sets others) are the request's.
         """
         super().__init__(receive, send, server, on_report, loop)
         self.gate = _SERVER
+        self._kept = None
         self.is_received = False
         self._control = scope[CONTROL_KEY] = DrainControl(policy)
         self._fields = fields
@@ -107,7 +82,6 @@ class Upload(Body):
         self._bytes_read = 0
         self._largest_bytes = 0
         self._is_asked_for = False
-        self._kept: Kept | None = None
         self._over: anyio.Event | None = None
         self.before_receive: Callable[[], None] | None = None
 
@@ -242,16 +216,20 @@ class Upload(Body):
         Returns:
             What is left to do, or the drain's report.
         """
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         step = self._begin()
         if isinstance(step, Read) and self._may_step:
             step = self._take_what_has_come(step)
         return step
 
+    def _answered(self) -> None:
+        self.gate = Gate.ANSWERED
+        self._forget_kept()
+
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
         self.gate = Gate.OVER
+        self._forget_kept()
         if self._over is not None:
             self._over.set()
 
@@ -265,14 +243,12 @@ class Upload(Body):
 
     def refuse(self) -> None:
         """Do not read: the first read would invite the body."""
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         self._begin(may_invite=False)
 
     async def discard_alone(self) -> None:
         """Discard for an answer that is not ours to order: the server's own."""
-        self.gate = Gate.ANSWERED
-        self._kept = None
+        self._answered()
         try:
             step = self._begin(may_invite=False)
             if isinstance(step, Read):
@@ -286,71 +262,8 @@ class Upload(Body):
             self.leave()
         super().report(step)
 
-    async def read_ahead(self) -> None:
-        """Take the body off the connection, and keep some of it; until stopped or full."""
-        drain = self.drain
-        kept = self._kept_ahead()
-        if kept is None or self._is_full:
-            return
-        step = self._begin()
-        if isinstance(step, DrainReport):
-            return
-        try:
-            while isinstance(step, Read) and not self._is_full:
-                step = await self._read_one_ahead(kept, step)
-            if isinstance(step, DrainReport):
-                self.report(step)
-        except Exception as exc:
-            now = self._clock()
-            self.report(drain.stop(Outcome.ERROR, now, f"{type(exc).__name__}: {exc}"))
-        finally:
-            if drain.under_way:
-                drain.pause(self._clock())
-
-    def _kept_ahead(self) -> Kept | None:
-        """Return what keeps a body that is read ahead; ``None`` where nothing may be read."""
-        drain = self.drain
-        policy = drain.policy
-        if policy is None or not drain.invited or drain.settled:
-            return None
-        if self._kept is None:
-            self._kept = Kept(policy.late_read_bytes)
-        self._kept.expect(self._largest_bytes)
-        return self._kept
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether to read no further: the application has begun to read and will want the rest."""
-        kept = self._kept
-        return self.drain.finished or (
-            kept is not None and kept.is_full and not self.drain.untouched
-        )
-
-    async def _read_one_ahead(self, kept: Kept, step: Read) -> Step:
-        message: Message | None = None
-        with anyio.move_on_after(step.wait_seconds):
-            await self._wait_until_free()
-            if self._is_full:
-                return step  # the application has received meanwhile
-            with self:
-                message = await self._next_or_leave()
-                # Kept before anybody else may receive, or the order would be lost.
-                self._keep(kept, message)
-        if message is None:
-            return self.drain.waited(self._clock())
-        next_step = self._took(message, self._clock())
-        if is_empty(message):
-            await anyio.sleep(EMPTY_MESSAGE_PAUSE_SECONDS)
-        return next_step
-
-    def _keep(self, kept: Kept, message: Message) -> None:
-        if message["type"] != REQUEST and self.drain.remaining_bytes != 0:
-            # It is the application's next message, as it would be without drainkit.
-            self.gate = Gate.OVER
-            return
-        more: bool = message.get("more_body", False)
-        kept.add(message.get("body", b""), more=more, may_lose=self.drain.untouched)
-        if kept or kept.has_ended:
-            self.gate = Gate.KEPT
-        elif kept.lost_bytes:
-            self.gate = Gate.GAP
+    def end(self) -> None:
+        """Give up whatever is still under way or kept: the request is over."""
+        if self._kept is not None:
+            self.over()
+        super().end()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -130,7 +131,7 @@ def _answer(exchange: Exchange, request: HttpRequest, response: HttpResponseBase
         if length is not None and not response.has_header("Transfer-Encoding"):
             response.headers.setdefault("Content-Length", str(length))
     if not exchange.settled:
-        response.close = _Close(response.close, exchange)  # type: ignore[method-assign]
+        response.close = _Close(response, exchange)  # type: ignore[method-assign]
 
 
 def _content_length(response: HttpResponseBase) -> int | None:
@@ -141,11 +142,16 @@ def _content_length(response: HttpResponseBase) -> int | None:
 class _Close:
     """A response's ``close()``: Django's own, once, then the body is discarded."""
 
-    __slots__ = ("_close", "_exchange")
+    __slots__ = ("_close", "_exchange", "_response")
 
-    def __init__(self, close: Callable[[], None], exchange: Exchange) -> None:
-        self._close: Callable[[], None] | None = close
+    def __init__(self, response: HttpResponseBase, exchange: Exchange) -> None:
+        self._response = weakref.ref(response)
+        self._close: Callable[[], None] | None = response.close
         self._exchange = exchange
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled as a method of the response: caches keep responses, and nothing of ours."""
+        return getattr, (self._response(), "close")
 
     def __call__(self) -> None:
         close, self._close = self._close, None

@@ -1,35 +1,49 @@
 """`init_app`: drainkit around everything that Starlette puts around an application.
 
-Rule: the application stays the object it is, so that its routes, its state and its lifespan are
+Rule 1: the application stays the object it is, so that its routes, its state and its lifespan are
 where everybody looks for them.
+Rule 2: its middleware stack stays what Starlette builds. Instrumentation takes that apart and puts
+it together anew, and does nothing if it finds something else (OpenTelemetry's for FastAPI does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar, Unpack
+import functools
+import types
+from typing import Any, TypeVar, Unpack
 
 from starlette.applications import Starlette
-from starlette.types import ASGIApp
+from starlette.types import Receive, Scope, Send
 
 import drainkit_asgi
 from drainkit import Configuration, DrainPolicy, OnReport, PolicyFields
 
 App = TypeVar("App", bound=Starlette)
 
+_NAME = "_drainkit"
+"""The attribute of an application that holds its middleware."""
 
-class _Installed:
-    """An application's ``build_middleware_stack``, with drainkit around what it builds."""
 
-    def __init__(self, build: Callable[[], ASGIApp], configuration: Configuration) -> None:
-        self._build = build
-        self.configuration = configuration
+@functools.cache
+def _drained(kind: Any) -> Any:
+    """Return a class like *kind* whose applications are called through drainkit.
 
-    def __call__(self) -> ASGIApp:
-        chosen = self.configuration
-        return drainkit_asgi.DrainMiddleware(
-            self._build(), chosen.policy, on_report=chosen.on_report
+    A call looks for ``__call__`` in the class alone: an attribute of the application would not do.
+    """
+
+    async def __call__(self: Starlette, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: N807
+        await getattr(self, _NAME)(scope, receive, send)
+
+    def fill(namespace: dict[str, Any]) -> None:
+        namespace.update(
+            __call__=__call__,
+            __doc__=kind.__doc__,
+            __module__=kind.__module__,
+            __qualname__=kind.__qualname__,
         )
+
+    # With the metaclass that the application's class may have.
+    return types.new_class(kind.__name__, (kind,), exec_body=fill)
 
 
 def init_app(
@@ -42,11 +56,12 @@ def init_app(
     """Wrap an application outermost, so that all its answers arrive although bodies stay unread.
 
     drainkit then stands around every added middleware, whenever it is added, and around what
-    Starlette and FastAPI put outside of those. ``app.state.drainkit`` tells that it does. Calling
-    it again is allowed when that would change nothing.
+    Starlette, FastAPI and instrumentation such as OpenTelemetry's put outside of those. It is in
+    ``app.state.drainkit``. The class of *app* becomes one of the same name that is derived from it.
+    Calling it again is allowed when that would change nothing.
 
     Args:
-        app: The Starlette or FastAPI application, before its first request.
+        app: The Starlette or FastAPI application.
         policy: The bounds of every drain. ``None`` means the defaults.
         on_report: Called with the `drainkit.DrainReport` of each body that was left unread.
             ``None`` calls nobody; the logger ``drainkit`` is told in any case.
@@ -60,8 +75,8 @@ def init_app(
         TypeError: *app* is no Starlette application, *policy* no DrainPolicy, *on_report* no plain
             callable, or a keyword no field of DrainPolicy.
         ValueError: The value of a field is not allowed.
-        RuntimeError: The application runs already; or drainkit is around it already, with another
-            policy or another *on_report*.
+        RuntimeError: drainkit is around the application already, with another policy or another
+            *on_report*.
     """
     if not isinstance(app, Starlette):
         raise TypeError(
@@ -69,16 +84,19 @@ def init_app(
             f"application write DrainMiddleware, of drainkit_asgi or of drainkit_wsgi"
         )
     wanted = Configuration.of(policy, on_report, fields)
-    present = getattr(app.state, "drainkit", None)
-    if isinstance(present, _Installed):
-        present.configuration.refuse_change(wanted, "call init_app once")
+    present = getattr(app, _NAME, None)
+    if present is not None:
+        Configuration(present.policy, present.on_report).refuse_change(wanted, "call init_app once")
         return app
-    if app.middleware_stack is not None:
-        raise RuntimeError(
-            "this application has built its middleware already, for its lifespan or its first "
-            "request; call init_app where it is made, before it is served"
-        )
-    installed = _Installed(app.build_middleware_stack, wanted)
-    app.build_middleware_stack = installed  # type: ignore[method-assign]
-    app.state.drainkit = installed
+    kind: Any = type(app)
+    drained = _drained(kind)
+
+    def inside(scope: Scope, receive: Receive, send: Send) -> Any:
+        base: Any = super(drained, app)
+        return base.__call__(scope, receive, send)
+
+    middleware = drainkit_asgi.DrainMiddleware(inside, wanted.policy, on_report=wanted.on_report)
+    setattr(app, _NAME, middleware)
+    app.__class__ = drained
+    app.state.drainkit = middleware
     return app

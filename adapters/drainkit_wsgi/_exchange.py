@@ -6,7 +6,15 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from drainkit import CONTROL_KEY, BodyKind, DrainControl, DrainPolicy, Framing, OnReport
+from drainkit import (
+    CONTROL_KEY,
+    METHODS_WITHOUT_CONTENT,
+    BodyKind,
+    DrainControl,
+    DrainPolicy,
+    Framing,
+    OnReport,
+)
 
 from ._input import NO_LENGTH, Input
 from ._response import Response, close_iterable, status_code
@@ -145,6 +153,8 @@ class Exchange:
         """
         if self._upload is not None or self._input.left_bytes > 0:
             self._needed().discard(is_answered=is_answered)
+        if is_answered and self._upload is not None:
+            self._upload.forget_kept()
 
     def _begin(self, length: int | None = None) -> Response:
         """Begin an answer that comes while some of the body is left."""
@@ -243,4 +253,10 @@ def has_body(environ: Environ) -> bool:
     # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1). Every request
     # without one comes here, and nearly all of them speak HTTP/1.1: asked first, as it is cheaper.
     protocol: str = environ.get("SERVER_PROTOCOL", "")
-    return protocol != "HTTP/1.1" and protocol[:6] in ("HTTP/2", "HTTP/3")
+    if protocol == "HTTP/1.1" or protocol[:6] not in ("HTTP/2", "HTTP/3"):
+        return False
+    # Nearly none of them has one, and a look would wait for it. A sender of content should generate
+    # a Content-Type (RFC 9110 section 8.3).
+    return environ.get("REQUEST_METHOD") not in METHODS_WITHOUT_CONTENT or bool(
+        environ.get("CONTENT_TYPE")
+    )

@@ -189,7 +189,10 @@ class Response(Iterator[bytes]):
         except BaseException as exc:
             upload.stop(exc)
             raise
-        upload.discard(is_answered=is_answered)
+        else:
+            upload.discard(is_answered=is_answered)
+        finally:
+            upload.forget_kept()
 
     def _release(self, whole_length: int | None = None) -> None:
         """Send a start that is held, with a Content-Length if the length of the whole is known."""

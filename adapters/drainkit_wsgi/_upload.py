@@ -203,7 +203,9 @@ class Upload:
 
     def _discard(self, *, is_answered: bool, may_read_on: bool) -> None:
         kept = self._keep()
-        if not may_read_on:
+        if may_read_on:
+            self._make_room(kept)
+        else:
             kept.lose()
         step = self._begin()
         if step is not None:
@@ -214,6 +216,12 @@ class Upload:
             is_left = drain.report is not None and drain.report.outcome is Outcome.DECLINED
             kept.is_cut = not (step is None or is_left or drain.finished)
             kept.lost_bytes = drain.bytes_discarded
+        kept.settle()
+
+    def forget_kept(self) -> None:
+        """Keep nothing any more: the answer is over, and nobody can ask."""
+        if self._input.kept is not None:
+            self._input.kept.lose()
 
     def read_ahead(self) -> None:
         """Read the body off the connection, and keep some of it for the application."""
@@ -223,9 +231,13 @@ class Upload:
         if not drain.invited:
             return  # nothing comes, and the application may still invite it
         kept = self._keep()
-        step = self._begin()
-        if step is not None:
-            self._read_away(step, kept, may_pause=True)
+        self._make_room(kept)
+        try:
+            step = self._begin()
+            if step is not None:
+                self._read_away(step, kept, may_pause=True)
+        finally:
+            kept.settle()
 
     def stop(self, reason: BaseException) -> None:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
@@ -239,6 +251,11 @@ class Upload:
             policy = self.drain.policy
             kept = self._input.kept = Kept(0 if policy is None else policy.late_read_bytes)
         return kept
+
+    def _make_room(self, kept: Kept) -> None:
+        """Let what is read be lost if the process keeps so much already."""
+        if not kept.reserve(self.drain.remaining_bytes):
+            kept.crowd_out()
 
     def _begin(self) -> Read | None:
         """Return the first read; ``None`` when the drain has ended before it began."""

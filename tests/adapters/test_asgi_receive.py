@@ -5,7 +5,7 @@ import contextvars
 import anyio
 import pytest
 
-from drainkit import CONTROL_KEY, DrainPolicy, Outcome
+from drainkit import CONTROL_KEY, DrainPolicy, LateReadError, Outcome, process_budget
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
 from tests.adapters.asgi_server import (
@@ -23,6 +23,7 @@ from tests.adapters.asgi_server import (
     body,
     make_scope,
     read_all,
+    sending,
     serve,
     settle,
     start,
@@ -708,3 +709,147 @@ async def test_a_wrapped_receive_begins_and_ends_in_one_context():
 
     assert (413, None, Outcome.COMPLETE) == (got.status, got.raised, got.outcome)
     assert [] == ended_in_another
+
+
+# --- the process's budget -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded():
+    """Leave no room to keep anything in."""
+    limit = 1 << 60
+    nbytes = limit - process_budget.taken_bytes
+    assert process_budget.take(nbytes, limit)
+    yield
+    process_budget.give(nbytes)
+
+
+async def test_where_the_process_keeps_too_much_nothing_is_read_for_a_client_that_reads(crowded):
+    """As without drainkit: the application that reads late has every byte."""
+    got = await serve(late(), UPLOADS["pieces"], send_seconds=1)
+
+    assert (None, [b"a" * 400 + b"b" * 400 + b"c" * 200]) == (got.raised, got.told)
+
+
+async def test_where_the_process_keeps_too_much_a_client_that_only_sends_has_its_answer(crowded):
+    """Without drainkit the two wait for each other for ever."""
+    app = sending(start(200), body(BIG, True), body(b"end"))
+    got = await serve(app, UPLOADS["pieces"], strict_client=True)
+
+    assert (BIG + b"end", Outcome.COMPLETE) == (got.body, got.outcome)
+
+
+async def test_where_the_process_keeps_too_much_a_late_read_is_an_error_and_not_the_end(crowded):
+    got = await serve(late(), UPLOADS["pieces"], strict_client=True)
+
+    assert isinstance(got.raised, LateReadError)
+    assert "this process keeps 16 times late_read_bytes=1048576" in str(got.raised)
+
+
+async def test_where_the_process_keeps_too_much_an_error_that_waits_for_its_body_waits_no_longer(
+    crowded,
+):
+    """Over HTTP/2 an error that does not become a small one goes out behind the body."""
+    app = sending(start(413), body(b"a" * 100, True), body(BIG, True), body(b"end"))
+    got = await serve(app, UPLOADS["pieces"], **on("hypercorn h2"))
+
+    assert (b"a" * 100 + BIG + b"end", 1000) == (got.body, got.report.bytes_discarded)
+    assert got.seconds < 1
+
+
+async def read_one(receive):
+    return (await receive())["body"]
+
+
+async def read_none(receive):
+    return b""
+
+
+async def raising(receive):
+    raise LookupError
+
+
+@pytest.mark.parametrize("read", [read_all, read_one, read_none, raising])
+@pytest.mark.parametrize("cancel_after", [None, 0.5])
+async def test_what_is_kept_is_given_back_with_the_answer(read, cancel_after):
+    before = process_budget.taken_bytes
+    most = []
+
+    async def watched(receive):
+        most.append(process_budget.taken_bytes - before)
+        if cancel_after:
+            await anyio.sleep(10)
+        return await read(receive)
+
+    await serve(late(watched), UPLOADS["pieces"], strict_client=True, cancel_after=cancel_after)
+
+    assert 0 < most[0] <= 1000
+    assert before == process_budget.taken_bytes
+
+
+async def test_what_is_kept_is_given_back_when_the_answer_ends_and_not_with_a_background_task():
+    before = process_budget.taken_bytes
+    told = []
+
+    async def app(scope, receive, send):
+        for message in (start(200), body(BIG, True), body(b"end")):
+            told.append(process_budget.taken_bytes > before)
+            await send(message)
+        await anyio.sleep(5)
+        told.append(process_budget.taken_bytes > before)
+
+    await serve(app, UPLOADS["pieces"], strict_client=True)
+
+    assert [False, False, True, False] == told
+
+
+# --- a task that receives while the body is discarded ---------------------------------------------
+
+
+async def read_on(receive, told):
+    """Receive until the body ends, the client leaves, or there is an error; say which."""
+    data = b""
+    while True:
+        try:
+            message = await receive()
+        except Exception as error:
+            told.append((data, type(error).__name__))
+            return
+        if message["type"] != "http.request":
+            told.append((data, "left"))
+            return
+        data += message.get("body", b"")
+        if not message.get("more_body", False):
+            told.append((data, "end"))
+            return
+        await anyio.sleep(0.3)
+
+
+@pytest.mark.parametrize("answered_after", [0, 0.5, 1, 1.1, 1.5, 2.2])
+@pytest.mark.parametrize("answer", [[b"later"], [BIG, b"later"]], ids=["small", "big"])
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_task_that_receives_during_the_discard_meets_no_false_end(
+    row, answer, answered_after
+):
+    """It has the first bytes of the body, and then all of it, the disconnect or an error."""
+
+    async def app(scope, receive, send):
+        told = scope["test.exchange"].told
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read_on, receive, told)
+            await anyio.sleep(answered_after)
+            await send(start(202))
+            for piece in answer[:-1]:
+                await send(body(piece, True))
+            await send(body(answer[-1]))
+
+    pieces = [bytes([65 + number]) * 1000 for number in range(20)]
+    upload = [item for piece in pieces for item in (piece, Silence(0.2))]
+    got = await serve(app, upload, **on(row))
+    whole = b"".join(pieces)
+
+    ((data, ending),) = got.told
+    assert None is got.raised
+    assert b"".join(answer) == got.body
+    assert whole.startswith(data)
+    assert ending in (("end",) if data == whole else ("left", "LateReadError"))

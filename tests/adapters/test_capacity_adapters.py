@@ -7,7 +7,13 @@ import time
 import anyio
 import pytest
 
-from drainkit import DrainPolicy, Outcome, process_capacity
+from drainkit import (
+    CONTROL_KEY,
+    METHODS_WITHOUT_CONTENT,
+    DrainPolicy,
+    Outcome,
+    process_capacity,
+)
 from tests.adapters import asgi_server, wsgi_server
 
 LIMIT_SECONDS = 60.0
@@ -142,3 +148,88 @@ def test_tasks_never_drain_more_than_the_limit_whatever_ends_each_drain(on):
 
 async def asgi_failing(scope, receive, send):
     raise LookupError
+
+
+@pytest.fixture
+def anyio_backend():
+    return asgi_server.backend("asyncio")
+
+
+@pytest.fixture
+def full():
+    """Take the only place; return the policy that has no other."""
+    assert process_capacity.acquire(1)
+    yield DrainPolicy(max_concurrent=1)
+    process_capacity.release()
+
+
+@pytest.mark.parametrize("method", sorted(METHODS_WITHOUT_CONTENT))
+@pytest.mark.parametrize(
+    "kind", [asgi_server.HYPERCORN, asgi_server.GRANIAN_2, asgi_server.UNKNOWN_2]
+)
+@pytest.mark.parametrize("length", [None, 0])
+@pytest.mark.anyio
+async def test_over_http_2_a_get_is_no_business_of_drainkit_under_asgi(full, method, kind, length):
+    """Nothing but the end of its stream says that it has no body, and that may come late."""
+    got = await asgi_server.serve(
+        asgi_server.answering(b"hello", status=200),
+        [asgi_server.Silence(3)],
+        kind=kind,
+        policy=full,
+        length=length,
+        method=method,
+        http_version="2",
+    )
+
+    assert ([], b"hello", 0.0) == (got.reports, got.body, got.seconds)
+    assert CONTROL_KEY not in got.scope
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"), [("POST", []), ("GET", [(b"content-type", b"application/json")])]
+)
+@pytest.mark.anyio
+async def test_over_http_2_a_body_without_a_length_is_still_drained_under_asgi(method, headers):
+    got = await asgi_server.serve(
+        asgi_server.answering(b"no"),
+        kind=asgi_server.HYPERCORN,
+        length=None,
+        method=method,
+        headers=headers,
+        http_version="2",
+    )
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS_WITHOUT_CONTENT))
+@pytest.mark.parametrize("protocol", ["HTTP/2", "HTTP/2.0", "HTTP/3"])
+def test_over_http_2_a_get_is_no_business_of_drainkit_under_wsgi(full, method, protocol):
+    got = wsgi_server.serve(
+        wsgi_server.answering(b"hello"),
+        b"",
+        length=None,
+        policy=full,
+        REQUEST_METHOD=method,
+        SERVER_PROTOCOL=protocol,
+        **{"wsgi.input_terminated": True},
+    )
+
+    assert ([], b"hello") == (got.reports, got.body)
+    assert CONTROL_KEY not in got.environ
+
+
+@pytest.mark.parametrize(
+    "request_with_body",
+    [{"REQUEST_METHOD": "POST"}, {"REQUEST_METHOD": "GET", "CONTENT_TYPE": "application/json"}],
+)
+def test_over_http_2_a_body_without_a_length_is_still_drained_under_wsgi(request_with_body):
+    got = wsgi_server.serve(
+        wsgi_server.answering(b"no"),
+        length=None,
+        SERVER_PROTOCOL="HTTP/2",
+        **{"wsgi.input_terminated": True},
+        **request_with_body,
+    )
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)

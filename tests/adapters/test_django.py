@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import logging
+import pickle
 import tempfile
 
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("django", reason="needs django")
 import django
 from django.conf import settings
 from django.core import checks
+from django.core.cache import cache
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
@@ -26,7 +28,8 @@ from django.views.decorators.csrf import csrf_exempt
 import drainkit_django
 from drainkit import CONTROL_KEY, DrainPolicy, Outcome
 from drainkit.testing import ScriptedBody
-from tests.adapters.wsgi_server import KIB, MIB, FileWrapper, serve
+from tests.adapters.async_reports import ASYNC_REPORTS
+from tests.adapters.wsgi_server import KIB, MIB, FileWrapper, make_environ, serve
 
 FIRST = "drainkit_django.DrainMiddleware"
 CSRF = "django.middleware.csrf.CsrfViewMiddleware"
@@ -147,11 +150,16 @@ def declined(request):
     return HttpResponse("no", status=401)
 
 
+def counted(request):
+    seen.append("counted")
+    return HttpResponse("counted")
+
+
 urlpatterns = [
     path(f"{view.__name__}", view)
     for view in (
         read, read_some, redirect, form, fail, no_content, big, closing, stream, upper,
-        async_stream, file, declined,
+        async_stream, file, declined, counted,
     )
 ]  # fmt: skip
 
@@ -268,6 +276,48 @@ def test_a_whole_response_gets_the_length_that_it_lacks(place):
 )
 def test_a_response_without_content_gets_no_length(place, view, more):
     assert [] == upload(application(place), view, **more).header("content-length")
+
+
+UPDATE = "django.middleware.cache.UpdateCacheMiddleware"
+FETCH = "django.middleware.cache.FetchFromCacheMiddleware"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [[UPDATE, FETCH], [FIRST, UPDATE, FETCH], [UPDATE, FIRST, FETCH], [UPDATE, FETCH, FIRST]],
+    ids=["without drainkit", "outside", "between", "inside"],
+)
+def test_a_response_may_be_cached(entries):
+    """A cache pickles it, wherever it stands, and answers the next request with it."""
+    cache.clear()
+    method = {"REQUEST_METHOD": "GET"}
+    with override_settings(MIDDLEWARE=entries):
+        app = django_wsgi_application()
+        got = [upload(app, "counted", **method), upload(app, "counted", **method)]
+
+    assert [b"counted", b"counted"] == [one.body for one in got]
+    assert ["counted"] == seen
+    # What the cache answers outside of drainkit, drainkit does not see.
+    discarded = entries.count(FIRST) * (1 if entries[-1] == FIRST else 2)
+    assert [Outcome.COMPLETE] * discarded == [report.outcome for report in reports]
+
+
+@pytest.mark.parametrize("entries", [[], [FIRST]], ids=["without drainkit", "with"])
+def test_a_closed_response_is_pickled_as_without_drainkit(entries):
+    """As the tests of a site do with what they get."""
+    environ, _ = make_environ(b"x" * 1000, [], REQUEST_METHOD="GET", SCRIPT_NAME="")
+    environ["PATH_INFO"] = "/counted"
+    with override_settings(MIDDLEWARE=entries):
+        response = django_wsgi_application()(environ, lambda *start: None)
+        response.close()
+        pickled = pickle.dumps(response)
+    restored = pickle.loads(pickled)
+    restored.closed = False
+    restored.close()
+
+    assert (b"counted", True) == (restored.content, restored.closed)
+    assert len(entries) == len(reports)
+    assert b"drainkit" not in pickled
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -501,6 +551,20 @@ def test_the_setting_bounds_the_entry_in_middleware():
         upload(django_wsgi_application(), "redirect")
 
     assert [Outcome.BYTE_LIMIT] == [report.outcome for report in reports]
+
+
+@pytest.mark.parametrize("on_report", ASYNC_REPORTS.values(), ids=ASYNC_REPORTS)
+@pytest.mark.parametrize(
+    "make",
+    [drainkit_django.get_wsgi_application, django_wsgi_application],
+    ids=["wsgi", "middleware"],
+)
+def test_an_asynchronous_on_report_is_refused(make, on_report):
+    with (
+        override_settings(DRAINKIT={"on_report": on_report}),
+        pytest.raises(ImproperlyConfigured, match="nobody would await it"),
+    ):
+        make()
 
 
 def test_on_report_may_be_a_dotted_path():

@@ -291,7 +291,7 @@ def test_middleware_that_is_added_later_is_inside():
 def test_a_second_call_that_changes_nothing_is_allowed_even_when_it_runs():
     reports = []
     app = init_app(make_app(), on_report=reports.append)
-    on_report = app.state.drainkit.configuration.on_report
+    on_report = app.state.drainkit.on_report
     init_app(app, on_report=on_report)
     upload(app, "/to_login")
     init_app(app, DrainPolicy(), on_report=on_report)
@@ -310,12 +310,42 @@ def test_a_second_call_that_would_change_something_is_refused(arguments, options
         init_app(app, *arguments, **options)
 
 
-def test_an_application_that_runs_is_refused():
+def test_an_application_that_runs_is_wrapped_all_the_same():
+    reports = []
     app = make_app()
     upload(app, "/to_login")
+    init_app(app, on_report=reports.append)
+    upload(app, "/to_login")
 
-    with pytest.raises(RuntimeError, match="built its middleware already"):
-        init_app(app)
+    assert 1 == len(reports)
+
+
+def test_the_application_and_its_class_stay_what_they_are():
+    """Its middleware stack, too: instrumentation takes that apart."""
+
+    class Site(Starlette):
+        """A site."""
+
+    app = Site()
+    stack = app.build_middleware_stack()
+    wrapped = init_app(app)
+
+    assert wrapped is app
+    assert isinstance(app, Site)
+    assert (Site.__name__, Site.__qualname__, Site.__module__, Site.__doc__) == (
+        type(app).__name__,
+        type(app).__qualname__,
+        type(app).__module__,
+        type(app).__doc__,
+    )
+    assert type(stack) is type(app.build_middleware_stack())
+
+
+def test_another_application_of_the_same_class_is_not_wrapped():
+    init_app(Starlette())
+    got = upload(make_app(), "/to_login")
+
+    assert 0 == got.body.given_bytes
 
 
 # --- bad arguments --------------------------------------------------------------------------------

@@ -5,12 +5,14 @@ that is not the body's.
 """
 
 import contextlib
+import gc
 import io
 
 import pytest
 
-from drainkit import DrainPolicy, Kept, Outcome
-from tests.adapters.wsgi_server import KIB, answering, reachable, serve
+from drainkit import DrainPolicy, Kept, LateReadError, Outcome, process_budget
+from drainkit_wsgi import DrainMiddleware
+from tests.adapters.wsgi_server import KIB, answering, make_environ, reachable, serve
 
 BIG = b"r" * (64 * KIB + 1)
 BODY = bytes(range(256)) * 40  # 10,240 bytes
@@ -438,3 +440,81 @@ def test_to_ask_for_nothing_is_no_end(read, before):
     exchange = serve(app, BODY)
 
     assert (None, [(b"", BODY, b"")]) == (exchange.raised, got)
+
+
+# --- the process's budget -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded():
+    """Leave no room to keep anything in."""
+    limit = 1 << 60
+    nbytes = limit - process_budget.taken_bytes
+    assert process_budget.take(nbytes, limit)
+    yield
+    process_budget.give(nbytes)
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_where_the_process_keeps_too_much_a_late_read_is_an_error_and_not_the_end(crowded, read):
+    exchange, got = served(read, kept=len(BODY))
+
+    assert isinstance(exchange.raised, LateReadError)
+    assert "this process keeps 16 times late_read_bytes=10240" in str(exchange.raised)
+    assert [] == got
+
+
+def test_where_the_process_keeps_too_much_the_answer_of_who_reads_nothing_arrives(crowded):
+    app, _ = late(lambda stream: b"")
+    exchange = serve(app, BODY)
+
+    assert (None, BIG + b"-end") == (exchange.raised, exchange.body)
+    assert Outcome.COMPLETE is exchange.outcome
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [lambda result: result.close(), lambda result: None],
+    ids=["closed", "given up"],
+)
+@pytest.mark.parametrize("pieces", [1, 2, 4])
+def test_what_is_kept_is_given_back_with_the_answer(ending, pieces):
+    """Whether all of it was read, some, or nothing; and whether somebody closed the iterable."""
+    before = process_budget.taken_bytes
+    app, _ = late(lambda stream: stream.read(10))
+    environ, _ = make_environ(BODY, [])
+    environ["test.events"] = []
+    result = DrainMiddleware(app)(environ, lambda *start: lambda data: None)
+    items = iter(result)
+    held = [len(next(items)) for _ in range(min(pieces, 3))]
+
+    assert len(held) == min(pieces, 3)
+    if pieces < 3:
+        assert process_budget.taken_bytes == before + len(BODY)
+    ending(result)
+    del result, items, environ, app, _
+    gc.collect()
+    assert before == process_budget.taken_bytes
+
+
+def test_an_application_that_raises_gives_back_what_was_kept_for_it():
+    before = process_budget.taken_bytes
+
+    def read(stream):
+        raise LookupError
+
+    exchange, _ = served(read, kept=len(BODY))
+
+    assert isinstance(exchange.raised, LookupError)
+    assert before == process_budget.taken_bytes
+
+
+def test_a_request_that_keeps_nothing_takes_no_lock(monkeypatch):
+    class NoLock:
+        def __enter__(self):
+            raise AssertionError("the budget was asked")
+
+    monkeypatch.setattr(process_budget, "_lock", NoLock())
+    exchange = serve(answering(b"no"), BODY)
+
+    assert Outcome.COMPLETE is exchange.outcome

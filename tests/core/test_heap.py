@@ -7,8 +7,10 @@ import sys
 
 import pytest
 
-# Pieces of a body as gunicorn holds them: more at once than glibc keeps by itself.
-PROGRAM = """
+pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
+
+# Pieces of a body as servers hold them: more at once than glibc keeps by itself.
+PIECES = """
 import ctypes, resource, sys
 from drainkit import keep_heap
 
@@ -21,19 +23,52 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 before = faults()
-for _ in range(50):
-    pieces = [b"x" * 1_000_000 for _ in range(3)]
+for _ in range(100):
+    pieces = [b"x" * 256_000 for _ in range(4)]
     del pieces
 print(faults() - before)
 """
 
+# Threads as a server or an application has them, which have worked and wait for more.
+THREADS = """
+import ctypes, sys, threading
+from drainkit import keep_heap
 
-def page_faults(*arguments: str) -> int:
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)
+if "keep" in sys.argv:
+    keep_heap()
+
+def resident_kib():
+    with open("/proc/self/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
+
+meet = threading.Barrier(17)
+
+def work():
+    meet.wait()
+    for _ in range(3):
+        pieces = [bytearray(b"x" * 900_000) for _ in range(7)]
+        del pieces
+    meet.wait()
+    meet.wait()
+
+before = resident_kib()
+threads = [threading.Thread(target=work, daemon=True) for _ in range(16)]
+for thread in threads:
+    thread.start()
+meet.wait()
+meet.wait()
+print(resident_kib() - before)
+meet.wait()
+"""
+
+
+def run(program: str, *arguments: str) -> int:
     # Neither settings of the allocator, nor Python's own on top of it (development mode).
     settings = ("MALLOC_", "GLIBC_", "PYTHONMALLOC", "PYTHONDEVMODE")
     env = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        [sys.executable, "-c", program, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -44,11 +79,18 @@ def page_faults(*arguments: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
 def test_memory_that_is_to_be_kept_is_not_given_back_between_two_reads() -> None:
-    """50 rounds of 3 MB are 36,000 pages: made anew each time without a drain, once behind one."""
-    without = page_faults()
-    behind_a_drain = page_faults("keep")
+    """100 rounds of 1 MB are 25,000 pages: made anew each time without a drain, once behind one."""
+    without = run(PIECES)
+    behind_a_drain = run(PIECES, "keep")
 
     assert without > 10_000, "it is kept without drainkit"
     assert behind_a_drain < 5_000
+
+
+def test_a_thread_keeps_no_more_than_is_said() -> None:
+    """Each of 16 threads has an arena of its own, which keeps 2 MiB and not all that it held."""
+    without_kib = run(THREADS)
+    behind_a_drain_kib = run(THREADS, "keep")
+
+    assert behind_a_drain_kib < without_kib + 16 * 2 * 1024 + 4 * 1024

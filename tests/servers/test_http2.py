@@ -182,3 +182,27 @@ def test_on_uvicorn_a_request_without_a_body_waits_for_nothing() -> None:
 
     assert (200, b"200 get", True) == get.answer
     assert time.monotonic() - asked < 2.0
+
+
+@pytest.mark.parametrize("wrap", [False, True], ids=["bare", "drained"])
+@pytest.mark.parametrize("server", SERVERS_HERE)
+def test_a_get_beside_a_full_capacity_is_answered_and_not_reported(
+    fleet: Fleet, server: str, wrap: bool
+) -> None:
+    """No field says that it has no body, and the end of its stream may come behind the answer."""
+    policy = {"max_concurrent": 1} if wrap else None
+    served = fleet.get(server, wrap=wrap, policy=policy)
+    before = len(served.reports())
+    with (
+        Http2Connection(served.address) as uploading,
+        Http2Connection(served.address) as connection,
+    ):
+        if wrap:
+            uploading.request("/200", 4 * MIB, first_bytes=40_000)
+            uploading.run(lambda: False, timeout_seconds=0.5)
+        gets = [connection.request(f"/200?{n}", method="GET") for n in range(20)]
+        connection.run(lambda: all(get.is_over for get in gets), timeout_seconds=5.0)
+        reported = [report["method"] for report in served.reports()[before:]]
+
+    assert [(200, f"200 {n}".encode(), True) for n in range(20)] == [get.answer for get in gets]
+    assert "GET" not in reported

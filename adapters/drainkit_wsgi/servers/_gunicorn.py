@@ -5,17 +5,30 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from drainkit_wsgi._types import Environ
+
 from ._connection import SocketConnection
 
 # gunicorn/config.py, Timeout and WorkerConnections
 _DEFAULT_TIMEOUT_SECONDS = 30
 _DEFAULT_CONNECTIONS = 1000
 
+# gunicorn/http/unreader.py, SocketUnreader: it receives up to 1 MiB, and each smaller read copies
+# what is left of that. So both are this large: as quick as larger ones, and each thread holds less.
+LARGEST_RECEIVE_BYTES = 256 * 1024
+
 
 class GunicornConnection(SocketConnection):
     """A connection of gunicorn, with every worker class but the ASGI one."""
 
     __slots__ = ()
+
+    def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
+        """Take note of what gunicorn gives to its applications, and let it receive less at once."""
+        super().__init__(environ, stream, start_response)
+        unreader: Any = getattr(getattr(stream, "reader", None), "unreader", None)
+        if hasattr(unreader, "max_body_chunk"):
+            unreader.max_body_chunk = LARGEST_RECEIVE_BYTES
 
     key = "gunicorn.socket"  # gunicorn/http/wsgi.py, default_environ
     smallest_read_bytes = 1024  # gunicorn/http/body.py, Body.read

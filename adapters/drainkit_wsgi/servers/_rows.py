@@ -12,7 +12,7 @@ from ._cheroot import CherootConnection
 from ._connection import StreamConnection
 from ._gevent import GeventConnection
 from ._granian import GranianConnection
-from ._gunicorn import GunicornConnection
+from ._gunicorn import LARGEST_RECEIVE_BYTES, GunicornConnection
 from ._paste import PasteConnection
 from ._server import Invitation, Server
 from ._uwsgi import UwsgiConnection
@@ -30,9 +30,7 @@ SERVERS = (
         software="gunicorn/",
         connection=GunicornConnection,
         invitation=Invitation.SENT,  # gunicorn/http/wsgi.py, create
-        # gunicorn/http/unreader.py, read: it receives up to 1 MiB, and each smaller read copies
-        # what is left of that. A larger one than this costs more memory than it saves time.
-        largest_read_bytes=512 * 1024,
+        largest_read_bytes=LARGEST_RECEIVE_BYTES,
     ),
     Server(
         name="cheroot",
