@@ -201,9 +201,9 @@ class Screen:
         if observation.convincing:
             return seen
         if lost == 0:
-            more = "a larger --size" if self._setting.proxy is None else "more --tries"
+            more = "a larger --size loses" if self._setting.proxy is None else "more --tries lose"
             return (
                 f"No loss was seen: without drainkit all {tries} answers arrived, so there is "
-                f"nothing to show. The loss is a race, and {more} loses it more often."
+                f"nothing to show. The loss is a race, and {more} it more often."
             )
         return f"{seen} That is not what was promised; `--json` has the details."
