@@ -116,3 +116,7 @@ def test_an_example_of_the_page_loses_its_answer_without_drainkit_and_has_it_wit
     got, log = uploads(tmp_path / "drained", server, text, path, TRIES, until_lost=False)
 
     assert [(True, status)] * TRIES == [(one.delivered, one.status) for one in got], log
+
+
+def test_the_page_has_an_example_for_each_framework():
+    assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count(":caption:") == 13
