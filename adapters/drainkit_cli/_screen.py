@@ -204,9 +204,9 @@ class Screen:
             return seen
         if lost == 0:
             every = "the answer" if tries == 1 else f"all {tries} answers"
-            more = "a larger --size" if self._setting.proxy is None else "more --tries"
+            more = "a larger --size loses" if self._setting.proxy is None else "more --tries lose"
             return (
                 f"No loss was seen: without drainkit {every} arrived, so there is "
-                f"nothing to show. The loss is a race, and {more} loses it more often."
+                f"nothing to show. The loss is a race, and {more} it more often."
             )
         return f"{seen} That is not what was promised; `--json` has the details."

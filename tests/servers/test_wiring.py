@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -80,12 +81,18 @@ def uploads(folder, server, text, path, tries, *, until_lost):
     return answers, log_path.read_text(encoding="utf-8", errors="replace")
 
 
-def wait_until_ready(process, port, log_path):
+def wait_until_ready(process, port, log_path, *, tls=False):
+    context = None
+    if tls:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # nobody has signed it
     deadline = time.monotonic() + READY_SECONDS
     get = Upload(path="/", method="GET", connection="close")
     while time.monotonic() < deadline:
         assert process.poll() is None, log_path.read_text(encoding="utf-8", errors="replace")
-        if strict(("127.0.0.1", port), get, timeout_seconds=5.0).status is not None:
+        answer = strict(("127.0.0.1", port), get, timeout_seconds=5.0, ssl_context=context)
+        if answer.status is not None:
             return
         time.sleep(_POLL_SECONDS)
     raise AssertionError(log_path.read_text(encoding="utf-8", errors="replace"))
@@ -109,3 +116,7 @@ def test_an_example_of_the_page_loses_its_answer_without_drainkit_and_has_it_wit
     got, log = uploads(tmp_path / "drained", server, text, path, TRIES, until_lost=False)
 
     assert [(True, status)] * TRIES == [(one.delivered, one.status) for one in got], log
+
+
+def test_the_page_has_an_example_for_each_framework():
+    assert len(EXAMPLES) == PAGE.read_text(encoding="utf-8").count(":caption:") == 13
