@@ -7,6 +7,7 @@ Rule 2: where it matters that a read does not block, it asks for what has come.
 from __future__ import annotations
 
 import array
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -47,6 +48,9 @@ _TOO_MANY_THREADS = "the client stood still, and drains held half of the threads
 
 # How often it is looked whether enough has come.
 _LOOK_SECONDS = 0.01
+
+# How long to wait for a peer to take the answer, that would lose it if its connection were shut.
+_TAKEN_SECONDS = 1.0
 
 # Where threads are greenlets, nobody else runs while the client sends faster than it is read.
 _TURN_SECONDS = 0.01
@@ -269,3 +273,18 @@ class Reading:
 
 def _at_most(step: Read, max_bytes: int) -> Read:
     return step._replace(max_bytes=min(step.max_bytes, max_bytes))
+
+
+def wait_until_taken(descriptor: int, sleep: Callable[[float], None]) -> None:
+    """Wait until the peer of a Unix socket has read what was written to it, or for a second.
+
+    Its next write fails once the socket is shut, and its next read once the socket is closed with
+    bytes unread, before it has what was written (Linux net/unix/af_unix.c, unix_release_sock).
+    """
+    until = time.monotonic() + _TAKEN_SECONDS
+    waiting = array.array("i", [0])
+    with contextlib.suppress(OSError):
+        while fcntl.ioctl(descriptor, termios.TIOCOUTQ, waiting) == 0 and waiting[0]:
+            if time.monotonic() > until:
+                return
+            sleep(_LOOK_SECONDS)

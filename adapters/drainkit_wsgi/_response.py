@@ -123,7 +123,9 @@ class Response(Iterator[bytes]):
                 return _Whole(result, self.close)
             if upload.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
-                return result
+                return (
+                    _Whole(result, self._close_when_taken) if upload.waits_until_taken else result
+                )
             return self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
@@ -193,6 +195,11 @@ class Response(Iterator[bytes]):
             upload.discard(is_answered=is_answered)
         finally:
             upload.forget_kept()
+
+    def _close_when_taken(self) -> None:
+        """Close the iterable of an answer that went out behind a drain, when the peer has it."""
+        close_iterable(self._result)
+        self._upload.wait_until_taken()
 
     def _release(self, whole_length: int | None = None) -> None:
         """Send a start that is held, with a Content-Length if the length of the whole is known."""

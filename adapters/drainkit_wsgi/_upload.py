@@ -30,7 +30,7 @@ from drainkit import (
 )
 
 from ._input import NO_LENGTH, Input
-from ._reading import Limit, Reading
+from ._reading import Limit, Reading, wait_until_taken
 from ._threads import Place, resource_of, threads_seen
 from ._types import Environ, StartResponse
 from ._watchdog import Deadline, is_unix_socket, shut_read_side
@@ -158,9 +158,27 @@ class Upload:
         Over TLS it does not: OpenSSL 3 takes the end of the stream for an error. And on a Unix
         socket the peer's writes fail at once: nginx then answers 502.
         """
+        return not (self._is_unix or self.connection.is_tls)
+
+    @property
+    def waits_until_taken(self) -> bool:
+        """Whether the peer needs time to read the answer, before its connection is closed.
+
+        The peer of a Unix socket that is closed with bytes unread loses what it has not read.
+        """
+        report = self.drain.report
+        return report is not None and report.outcome not in _LEFT_TO_THE_SERVER and self._is_unix
+
+    def wait_until_taken(self) -> None:
+        """Wait until the peer has read the answer, or for a moment."""
         descriptor = self.connection.descriptor
-        is_unix = descriptor is not None and is_unix_socket(descriptor)
-        return not (is_unix or self.connection.is_tls)
+        if descriptor is not None:
+            wait_until_taken(descriptor, self.connection.sleep)
+
+    @property
+    def _is_unix(self) -> bool:
+        descriptor = self.connection.descriptor
+        return descriptor is not None and is_unix_socket(descriptor)
 
     @property
     def _must_be_gentle(self) -> bool:
