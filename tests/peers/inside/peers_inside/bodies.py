@@ -2,8 +2,6 @@
 
 import io
 
-from anyio.lowlevel import checkpoint
-
 
 class Upload:
     """A ``wsgi.input`` as PEP 3333 describes it, and nothing more.
@@ -34,6 +32,9 @@ def give_to_wsgi(environ, nbytes):
 
 def give_to_asgi(scope, receive, nbytes):
     """Give a request without a body one in two messages; return the ``receive`` for it."""
+    # Those of WSGI suites have no anyio.
+    from anyio.lowlevel import checkpoint
+
     headers = list(scope.get("headers", ()))
     names = {name.lower(): value for name, value in headers}
     if b"transfer-encoding" in names or names.get(b"content-length", b"0") != b"0":
