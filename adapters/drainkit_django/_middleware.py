@@ -130,7 +130,7 @@ def _answer(exchange: Exchange, request: HttpRequest, response: HttpResponseBase
         if length is not None and not response.has_header("Transfer-Encoding"):
             response.headers.setdefault("Content-Length", str(length))
     if not exchange.settled:
-        response.close = _Close(response.close, exchange)  # type: ignore[method-assign]
+        response.close = _Close(response, exchange)  # type: ignore[method-assign]
 
 
 def _content_length(response: HttpResponseBase) -> int | None:
@@ -139,16 +139,26 @@ def _content_length(response: HttpResponseBase) -> int | None:
 
 
 class _Close:
-    """A response's ``close()``: Django's own, once, then the body is discarded."""
+    """A response's ``close()``: Django's own, once, then the body is discarded.
 
-    __slots__ = ("_close", "_exchange")
+    Called, it takes itself off the response, which can then be pickled as without drainkit.
+    """
 
-    def __init__(self, close: Callable[[], None], exchange: Exchange) -> None:
-        self._close: Callable[[], None] | None = close
+    __slots__ = ("_close", "_exchange", "_own", "_response")
+
+    def __init__(self, response: HttpResponseBase, exchange: Exchange) -> None:
+        self._response = response
+        self._own: Callable[[], None] | None = vars(response).get("close")
+        self._close: Callable[[], None] | None = response.close
         self._exchange = exchange
 
     def __call__(self) -> None:
         close, self._close = self._close, None
+        attributes = vars(self._response)
+        if attributes.get("close") is self:
+            del attributes["close"]
+            if self._own is not None:
+                attributes["close"] = self._own
         try:
             if close is not None:
                 close()
