@@ -5,6 +5,7 @@ and if something there has no reason any more. A suite that cannot be had is ski
 """
 
 import argparse
+import functools
 import platform
 import signal
 import sys
@@ -70,7 +71,13 @@ class SuiteRun:
             return None
         plain = self._plain[with_body]
         rows = [row for row in TABLE if row.is_about(self._suite.name, run.place, with_body)]
-        judged = compare(plain, drained, rows, lambda test: self._is_unsteady(test, run))
+        judged = compare(
+            plain,
+            drained,
+            rows,
+            lambda test: passes_as_often(functools.partial(self._passes_alone, test, run)),
+            lambda test: self._passes_alone(test, run, is_drained=True),
+        )
         passed = [one.with_outcome(Outcome.PASSED) for one in (plain, drained)]
         _say(
             f"{words}: {passed[0]} pass plain, {passed[1]} with drainkit, "
@@ -101,16 +108,13 @@ class SuiteRun:
             _say(f"    unsteady, alone it is the same with and without: {difference}")
         self.problems += [f"{words}: {one}" for one in found]
 
-    def _is_unsteady(self, test: str, run: Run) -> bool:
-        def passes(is_drained: bool) -> bool:
-            place = run.place if is_drained else None
-            try:
-                record, _ = self._process.run(place, with_body=run.with_body, only=test)
-            except RunError:
-                return False
-            return record.of(test) is Outcome.PASSED
-
-        return passes_as_often(passes)
+    def _passes_alone(self, test: str, run: Run, is_drained: bool) -> bool:
+        place = run.place if is_drained else None
+        try:
+            record, _ = self._process.run(place, with_body=run.with_body, only=test)
+        except RunError:
+            return False
+        return record.of(test) is Outcome.PASSED
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -8,6 +8,8 @@ from tests.peers.inside.peers_inside.outcomes import Outcome, Record
 
 # A test that differs is run again so often, alone, plain and with drainkit.
 AGAIN = 3
+# What differs in some runs only is looked for so often before it counts as gone.
+MOST_LOOKS = 6
 # More than these do not differ because tests are unsteady.
 MOST_AGAIN = 12
 
@@ -75,6 +77,7 @@ def compare(
     drained: Record,
     rows: Sequence[Explained],
     is_unsteady: Callable[[str], bool],
+    passes_alone: Callable[[str], bool],
 ) -> Comparison:
     """Judge a run with drainkit.
 
@@ -84,6 +87,8 @@ def compare(
         rows: The rows of the table that are about it.
         is_unsteady: Runs a test alone, plain and with drainkit, and tells whether it passes as
             often with as without. Asked for differences that no row explains.
+        passes_alone: Runs a test alone, with drainkit, and tells whether it passes. Asked for
+            races that the run does not show.
     """
     found = differences(plain, drained)
     explained, open_ones = [], []
@@ -97,25 +102,22 @@ def compare(
     if len(open_ones) <= MOST_AGAIN:
         unsteady = [one for one in open_ones if is_unsteady(one.test)]
     worse = [one for one in open_ones if one not in unsteady]
-    return Comparison(worse, explained, unsteady, _stale(plain, explained, rows))
+    gone = [row for row in rows if not any(row.matches(one.test) for one in explained)]
+    stale = [f"{row.test}: {why}" for row in gone if (why := _why_stale(plain, row, passes_alone))]
+    return Comparison(worse, explained, unsteady, stale)
 
 
-def _stale(
-    plain: Record, explained: Sequence[Difference], rows: Sequence[Explained]
-) -> list[str]:
-    found = []
-    for row in rows:
-        if any(row.matches(one.test) for one in explained):
-            continue
-        tests = [test for test in plain.outcomes if row.matches(test)]
-        if not tests:
-            why = "no such test"
-        elif all(plain.of(test) not in _FINE for test in tests):
-            why = "it does not pass without drainkit either"
-        else:
-            why = "it passes with drainkit"
-        found.append(f"{row.test}: {why}; remove its row")
-    return found
+def _why_stale(plain: Record, row: Explained, passes_alone: Callable[[str], bool]) -> str | None:
+    """Say why a row of which a run shows nothing has no reason any more, if it has none."""
+    tests = [test for test in plain.outcomes if row.matches(test)]
+    if not tests:
+        return "there is no such test; remove its row"
+    fine = [test for test in tests if plain.of(test) in _FINE]
+    if not fine:
+        return "it does not pass without drainkit either; remove its row"
+    if row.is_race and not all(passes_alone(fine[0]) for _ in range(MOST_LOOKS)):
+        return None
+    return "it passes with drainkit; remove its row"
 
 
 def passes_as_often(run_alone: Callable[[bool], bool]) -> bool:
@@ -124,7 +126,7 @@ def passes_as_often(run_alone: Callable[[bool], bool]) -> bool:
     Args:
         run_alone: Runs it once, with drainkit or without; tells whether it passed.
     """
-    passed = {is_drained: 0 for is_drained in (False, True)}
+    passed = dict.fromkeys((False, True), 0)
     for _ in range(AGAIN):
         for is_drained in passed:
             passed[is_drained] += run_alone(is_drained)

@@ -15,26 +15,30 @@ PAGE_PATH = ROOT / "docs" / "explanation" / "peers.md"
 _INTRODUCTION = """\
 # Other projects' tests
 
-The test suites of the frameworks that drainkit stands around, from their source distributions on the
-package index: run plain, and with drainkit around every application that they test. A test that
-passes without drainkit and fails with it is a fault of drainkit, unless a row of a table
+The test suites of the frameworks that drainkit stands around, from their source distributions on
+the package index: run plain, and with drainkit around every application that they test. A test
+that passes without drainkit and fails with it is a fault of drainkit, unless a row of a table
 (`tests/peers/explained.py`) says why; and a row whose reason is gone is a fault, too.
 
 Most of these tests send no body, and a request without a body passes drainkit untouched. So
-everything is run once more with a body of {body_bytes} bytes given to every request that has none, in both
-runs: tests that fail for that alone count in neither.
+everything is run once more with a body of {body_bytes} bytes given to every request that has none,
+in both runs: tests that fail for that alone count in neither.
 
-**place** is where drainkit stands: `outermost` is the protocol's `DrainMiddleware` around what the test
-client calls, `init_app`, `add_middleware` and `MIDDLEWARE` are what the framework's own page says. A
-test client is no server that drainkit knows, and so it discards before it answers; `discards between`
-and `discards behind` are the orders that it has on uvicorn and on granian.
-**drains** is how often it had something to discard. A test that fails with drainkit, and that no row
-explains, is run again alone, three times without and three times with: passing as often with as
-without, it is called **unsteady**.
+**place** is where drainkit stands: `outermost` is the protocol's `DrainMiddleware` around what the
+test client calls, `init_app`, `add_middleware` and `MIDDLEWARE` are what the framework's own page
+says. A test client is no server that drainkit knows, and so it discards before it answers;
+`discards between` and `discards behind` are the orders that it has on uvicorn and on granian.
+Behind `add_middleware` its `PlacementWarning` is let pass, as some suites make every warning an
+error.
+
+**requests** came to drainkit, or to what stands where it would; **drains** is how often it had
+something to discard. A test that fails with drainkit, and that no row explains, is run again
+alone, three times without and three times with: passing as often with as without, it is called
+**unsteady**.
 
 This page is made from {{download}}`peers.json <../peers.json>` by the program that ran them.
-`nox -s peers -- --json docs/peers.json` runs all, `nox -s peers -- flask drf` some,
-`nox -s peers -- --quick flask` the runs that every check of the project makes.
+`nox -s peers -- --json docs/peers.json` runs all, `nox -s peers -- flask drf` some, and
+`nox -s peers -- --quick` the runs that every check of the project makes.
 """
 
 
@@ -128,5 +132,7 @@ def _left_out(results: Results) -> Iterator[str]:
         notes = [f"`{what}`: {why}" for what, why in suite["deselected"].items()]
         if suite["note"]:
             notes.append(suite["note"])
-        rows.append((name, suite["version"] or "", suite["date"], suite["python"], "; ".join(notes)))
+        rows.append(
+            (name, suite["version"] or "", suite["date"], suite["python"], "; ".join(notes))
+        )
     yield from _table(("suite", "version", "date", "Python", "left out"), rows)

@@ -19,6 +19,9 @@ _INSIDE = Path(__file__).parent / "inside"
 _TEST_SECONDS = 60
 _RUN_SECONDS = 1800
 _LAST_LINES = 15
+# It is meant: what is tested behind it must not hide behind a warning that their pytest makes an
+# error of.
+_MEANT = {Place.ADD_MIDDLEWARE: ("-W", "ignore::drainkit_starlette.PlacementWarning")}
 # What would change how their pytest or their Django behaves.
 _FORGOTTEN = re.compile(r"PYTEST_|COV_|DJANGO_|FLASK_|QUART_|LITESTAR_|PYTHON(DEV|PATH|SAFE|WARN)")
 
@@ -55,7 +58,7 @@ class Process:
         started = time.monotonic()
         with log.open("wb") as output:
             process = subprocess.Popen(
-                self._command(only),
+                self._command(place, only),
                 cwd=self._folder(),
                 env=self._variables(setting),
                 stdin=subprocess.DEVNULL,
@@ -78,18 +81,19 @@ class Process:
         suite = self._environment.suite
         return self._environment.source / ("tests" if suite.runner is Runner.DJANGO else "")
 
-    def _command(self, only: str | None) -> Sequence[str]:
+    def _command(self, place: Place | None, only: str | None) -> Sequence[str]:
         suite = self._environment.suite
         python = str(self._environment.python)
         chosen = suite.tests if only is None else (only,)
-        workers = self._workers if only is None else 1
+        workers = 1 if suite.is_short or only is not None else self._workers
         if suite.runner is Runner.DJANGO:
             settings = "--settings=peers_inside.django_runner"
             return [python, "runtests.py", settings, f"--parallel={workers}", *chosen]
         parallel = ("-n", str(workers), "--dist", "load") if workers > 1 else ()
+        meant = () if place is None else _MEANT.get(place, ())
         return [
             *(python, "-m", "pytest", "-q", "-p", "peers_inside.plugin", "-p", "no:cacheprovider"),
-            *(f"--timeout={_TEST_SECONDS}", *parallel, *suite.deselected, *chosen),
+            *(f"--timeout={_TEST_SECONDS}", *parallel, *meant, *suite.deselected, *chosen),
         ]
 
     def _variables(self, setting: Setting) -> dict[str, str]:

@@ -50,7 +50,7 @@ class Suite:
         deselected: Tests that are not run: what pytest's ``-m`` or ``--deselect`` is told, and why.
         python_path: Folders of the source distribution that its tests import from.
         variables: Environment variables that its tests want.
-        pythons: The versions of Python that it can be run on, as a requirement says it.
+        is_short: Whether the suite is over before test processes beside it would have begun.
     """
 
     name: str
@@ -67,6 +67,7 @@ class Suite:
     deselected: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     python_path: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    is_short: bool = False
 
     def runs(self, *, quick: bool) -> tuple[Run, ...]:
         """Return the runs with drainkit."""
@@ -154,6 +155,7 @@ ROWS = (
         package="flask",
         framework="flask",
         places=(Place.OUTERMOST, Place.INIT_APP),
+        is_short=True,
         quick=(
             Run(Place.OUTERMOST),
             Run(Place.INIT_APP),

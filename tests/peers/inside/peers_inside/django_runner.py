@@ -3,7 +3,6 @@
 ``--settings=peers_inside.django_runner``; its workers import it too, or are forked from it.
 """
 
-
 from django.test.runner import DiscoverRunner
 
 from .outcomes import Outcome, Record
@@ -13,7 +12,7 @@ DATABASES = {
     "default": {"ENGINE": "django.db.backends.sqlite3"},
     "other": {"ENGINE": "django.db.backends.sqlite3"},
 }
-SECRET_KEY = "of tests"  # noqa: S105
+SECRET_KEY = "of tests"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 USE_TZ = False

@@ -16,7 +16,7 @@ class Outcome(IntEnum):
     PASSED = 2
     FAILED = 3
     MISSING = 4
-    """It did not run, or its process ended. Never recorded; `Record.of` says it of what is absent."""
+    """It did not run, or its process ended. Never recorded: `Record.of` says it."""
 
 
 class Record:
