@@ -16,7 +16,7 @@ from tests.peers.inside.peers_inside.setting import BODY_BYTES, Place, Setting
 from tests.peers.suites import Runner
 
 _INSIDE = Path(__file__).parent / "inside"
-_TEST_SECONDS = 60
+_TEST_SECONDS = 120
 _RUN_SECONDS = 1800
 _LAST_LINES = 15
 # It is meant: what is tested behind it must not hide behind a warning that their pytest makes an

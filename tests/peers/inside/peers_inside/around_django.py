@@ -14,8 +14,8 @@ OURS = "drainkit_django.DrainMiddleware"
 
 def install(outside):
     """Put drainkit where the setting says."""
-    outside.replace_call(WSGIHandler, outside.wsgi)
-    outside.replace_call(ASGIHandler, outside.asgi)
+    outside.replace_wsgi_call(WSGIHandler)
+    outside.replace_asgi_call(ASGIHandler)
     call = ClientHandler.__call__
 
     @functools.wraps(call)

@@ -6,5 +6,5 @@ import falcon.asgi
 
 def install(outside):
     """Put drainkit where the setting says."""
-    outside.replace_call(falcon.App, outside.wsgi)
-    outside.replace_call(falcon.asgi.App, outside.asgi)
+    outside.replace_wsgi_call(falcon.App)
+    outside.replace_asgi_call(falcon.asgi.App)

@@ -5,4 +5,4 @@ from litestar import Litestar
 
 def install(outside):
     """Put drainkit where the setting says."""
-    outside.replace_call(Litestar, outside.asgi)
+    outside.replace_asgi_call(Litestar)

@@ -72,13 +72,24 @@ class Outside:
 
         return application
 
-    def replace_call(self, owner, wrap):
-        """Let every call of an application of this class pass through *wrap* of this object."""
-        call = owner.__call__
+    def replace_wsgi_call(self, owner):
+        """Let every call of a WSGI application of this class pass through here."""
+        call, outside = owner.__call__, self
 
         @functools.wraps(call)
-        def outer(application, *arguments):
-            return wrap(functools.partial(call, application))(*arguments)
+        def outer(self, environ, start_response):
+            return outside.wsgi(functools.partial(call, self))(environ, start_response)
+
+        owner.__call__ = outer
+
+    def replace_asgi_call(self, owner):
+        """Let every call of an ASGI application of this class pass through here."""
+        call, outside = owner.__call__, self
+
+        # Falcon tells its two kinds of application apart by these very names.
+        @functools.wraps(call)
+        async def outer(self, scope, receive, send):
+            await outside.asgi(functools.partial(call, self))(scope, receive, send)
 
         owner.__call__ = outer
 
