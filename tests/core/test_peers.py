@@ -310,11 +310,12 @@ def test_a_failure_with_drainkit_is_a_problem_also_when_it_is_run_alone(monkeypa
 
 
 def test_what_was_measured_takes_the_place_of_what_stood_there():
-    old = {"suites": {"flask": {"version": "1"}, "drf": {"version": "1"}}}
-    new = results.merged(old, {"flask": {"version": "2"}}, order=["drf", "flask"])
+    old = {"suites": {"flask": {"version": "1"}, "drf": {"version": "1"}}, "skipped": {}}
+    skipped = {"quart": "no tests", "drf": "no network"}
+    new = results.merged(old, {"flask": {"version": "2"}}, skipped, order=[*SUITES])
 
-    assert {"suites": {"drf": {"version": "1"}, "flask": {"version": "2"}}} == new
-    assert ["drf", "flask"] == list(new["suites"])
+    assert {"flask": {"version": "2"}, "drf": {"version": "1"}} == new["suites"]
+    assert {"quart": "no tests"} == new["skipped"]
 
 
 def test_a_process_ends_with_its_run_and_without_outcomes_it_is_an_error(monkeypatch, tmp_path):

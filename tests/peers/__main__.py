@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +23,7 @@ from tests.peers.explained import TABLE
 from tests.peers.inside.peers_inside.outcomes import Outcome, Record
 from tests.peers.inside.peers_inside.setting import BODY_BYTES
 from tests.peers.run import Process, RunError
-from tests.peers.suites import SUITES, Run, Suite
+from tests.peers.suites import SUITES, Run
 
 _BAD_ARGUMENTS = 2
 _INTERRUPTED = 130
@@ -133,18 +133,6 @@ def _ended(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _measured(
-    suite: Suite, prepared: "Future[Environment]", options: argparse.Namespace
-) -> tuple[dict[str, Any] | None, list[str]]:
-    try:
-        environment = prepared.result()
-    except UnavailableError as error:
-        _say(f"{suite.name} is skipped: {error}")
-        return None, []
-    one = SuiteRun(environment, quick=options.quick, workers=options.workers)
-    return one.measure(), one.problems
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = _arguments(arguments)
@@ -160,12 +148,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.page:
         signal.signal(signal.SIGTERM, _ended)
         try:
-            measured, problems = _measure(options)
+            measured, skipped, problems = _measure(options)
         except KeyboardInterrupt:
             print("interrupted; nothing is written", file=sys.stderr)
             return _INTERRUPTED
         if path is not None:
-            told = results.merged(results.load(path), measured, order=list(SUITES))
+            told = results.merged(results.load(path), measured, skipped, order=list(SUITES))
             path.write_text(results.text(told), encoding="utf-8")
     if path is not None:
         target = page.path_of(path)
@@ -176,24 +164,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+def _measure(
+    options: argparse.Namespace,
+) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Run what is chosen; return what was measured, what was skipped and why, and the problems."""
     names = options.suites or [
         name for name, suite in SUITES.items() if suite.quick or not options.quick
     ]
     options.cache.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     measured: dict[str, Any] = {}
+    skipped: dict[str, str] = {}
     problems: list[str] = []
     # One is prepared while another runs: pip waits for the network most of the time.
     with ThreadPoolExecutor(1) as pool:
         prepared = {name: pool.submit(prepare, SUITES[name], options.cache) for name in names}
         for name, future in prepared.items():
-            told, found = _measured(SUITES[name], future, options)
-            problems += found
-            if told is not None:
-                measured[name] = told
+            try:
+                environment = future.result()
+            except UnavailableError as error:
+                skipped[name] = str(error)
+                _say(f"{name} is skipped: {error}")
+                continue
+            one = SuiteRun(environment, quick=options.quick, workers=options.workers)
+            measured[name] = one.measure()
+            problems += one.problems
     _say(f"{len(measured)} of {len(names)} suites in {time.monotonic() - started:.0f} s")
-    return measured, problems
+    return measured, skipped, problems
 
 
 if __name__ == "__main__":

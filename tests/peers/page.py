@@ -135,4 +135,5 @@ def _left_out(results: Results) -> Iterator[str]:
         rows.append(
             (name, suite["version"] or "", suite["date"], suite["python"], "; ".join(notes))
         )
+    rows += [(name, "", "", "", f"skipped: {why}") for name, why in results["skipped"].items()]
     yield from _table(("suite", "version", "date", "Python", "left out"), rows)

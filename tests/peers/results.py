@@ -16,7 +16,7 @@ Results = dict[str, Any]
 def load(path: Path) -> Results:
     """Return what stands in a file; nothing where there is none."""
     if not path.exists():
-        return {"suites": {}}
+        return {"suites": {}, "skipped": {}}
     return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 
@@ -38,10 +38,17 @@ def _written(value: Any, depth: int) -> str:
     return f"{left}\n{space}" + f",\n{space}".join(parts) + f"\n{' ' * depth}{right}"
 
 
-def merged(old: Results, suites: Mapping[str, Any], *, order: list[str]) -> Results:
-    """Return what stood there, with each suite that was measured in its place."""
+def merged(
+    old: Results, suites: Mapping[str, Any], skipped: Mapping[str, str], *, order: list[str]
+) -> Results:
+    """Return what stood there, with each suite that was measured or skipped in its place."""
     both = {**old["suites"], **suites}
-    return {"suites": {name: both[name] for name in order if name in both}}
+    why = {**old["skipped"], **skipped}
+    return {
+        "suites": {name: both[name] for name in order if name in both},
+        # What was measured once stays, although it cannot be had today.
+        "skipped": {name: why[name] for name in order if name in why and name not in both},
+    }
 
 
 def today() -> str:
