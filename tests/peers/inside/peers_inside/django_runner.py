@@ -1,7 +1,10 @@
 """What Django's own ``runtests.py`` is started with: settings, and a runner that records.
 
-``--settings=peers_inside.django_runner``; its workers import it too, or are forked from it.
+``--settings=peers_inside.django_runner``. Its workers are forked, as Django does it on Linux before
+Python 3.14, and so they have what was wrapped, and the counts.
 """
+
+import multiprocessing
 
 from django.test.runner import DiscoverRunner
 
@@ -19,6 +22,25 @@ USE_TZ = False
 TEST_RUNNER = "peers_inside.django_runner.Runner"
 
 _record = Record()
+
+
+class _SharedCounts:
+    """Counts of all processes; of a Counter it has the one method that is used."""
+
+    def __init__(self, *names: str) -> None:
+        self._values = {name: multiprocessing.Value("l") for name in names}
+
+    def update(self, **more: int) -> None:
+        for name, number in more.items():
+            value = self._values[name]
+            with value.get_lock():
+                value.value += number
+
+    def total(self) -> dict[str, int]:
+        return {name: value.value for name, value in self._values.items()}
+
+
+_counts = _SharedCounts("requests", "drains")
 
 
 def _recording(base):
@@ -70,11 +92,12 @@ class Runner(DiscoverRunner):
         from .plugin import install
 
         super().setup_test_environment(**options)
-        install(Setting.told(), _record.counts)
+        install(Setting.told(), _counts)
 
     def run_suite(self, suite, **options):
         """Run the suite, and write what became of it."""
         result = super().run_suite(suite, **options)
+        _record.counts.update(_counts.total())
         _record.write(Setting.told().results)
         return result
 

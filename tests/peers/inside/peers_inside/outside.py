@@ -27,7 +27,7 @@ class Outside:
 
         @functools.wraps(begin)
         def counted(drain, *arguments, **options):
-            self.counts["drains"] += 1
+            self.counts.update(drains=1)
             return begin(drain, *arguments, **options)
 
         Drain.begin = counted
@@ -42,7 +42,7 @@ class Outside:
             inside = DrainMiddleware(app)
 
         def application(environ, start_response):
-            self.counts["requests"] += 1
+            self.counts.update(requests=1)
             if nbytes:
                 from .bodies import give_to_wsgi
 
@@ -62,7 +62,7 @@ class Outside:
 
         async def application(scope, receive, send):
             if scope["type"] == "http":
-                self.counts["requests"] += 1
+                self.counts.update(requests=1)
                 if nbytes:
                     from .bodies import give_to_asgi
 
