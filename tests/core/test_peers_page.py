@@ -51,7 +51,9 @@ def test_what_is_explained_stands_on_the_page_once_with_its_places(measured):
     runs = next(iter(changed["suites"].values()))["runs"]
     for run in runs[:2]:
         run["explained"] = [{"test": "test_of_a_comet", "reason": "It is far."}]
-    (line,) = (one for one in page.text(changed).splitlines() if "test_of_a_comet" in one)
+    lines = page.text(changed).splitlines()
+    (where,) = (number for number, line in enumerate(lines) if "It is far." in line)
 
-    assert "It is far." in line
-    assert all(run["place"] in line for run in runs[:2])
+    assert "- `test_of_a_comet`" == lines[where + 2]
+    assert 1 == sum("test_of_a_comet" in line for line in lines)
+    assert all(run["place"] in lines[where] for run in runs[:2])

@@ -106,23 +106,18 @@ def _numbers(results: Results) -> Iterator[str]:
 
 def _explained(results: Results) -> Iterator[str]:
     yield "## What is explained\n"
-    places: dict[tuple[str, str, str], list[str]] = {}
+    found: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for name, suite in results["suites"].items():
         for run in suite["runs"]:
             for one in run["explained"]:
-                found = places.setdefault((name, one["test"], one["reason"]), [])
-                if run["place"] not in found:
-                    found.append(run["place"])
-    if not places:
+                tests, places = found.setdefault((name, one["reason"]), ([], []))
+                tests += [one["test"]] if one["test"] not in tests else []
+                places += [run["place"]] if run["place"] not in places else []
+    if not found:
         yield "Nothing differs.\n"
-        return
-    yield from _table(
-        ("suite", "test", "place", "reason"),
-        [
-            (name, f"`{test}`", "; ".join(where), reason)
-            for (name, test, reason), where in places.items()
-        ],
-    )
+    for (name, reason), (tests, places) in found.items():
+        yield f"**{name}**, {'; '.join(places)}. {reason}\n"
+        yield "\n".join(f"- `{test}`" for test in sorted(tests)) + "\n"
 
 
 def _left_out(results: Results) -> Iterator[str]:
