@@ -93,6 +93,7 @@ class Process:
         meant = () if place is None else _MEANT.get(place, ())
         return [
             *(python, "-m", "pytest", "-q", "-p", "peers_inside.plugin", "-p", "no:cacheprovider"),
+            "--continue-on-collection-errors",
             *(f"--timeout={_TEST_SECONDS}", *parallel, *meant, *suite.deselected, *chosen),
         ]
 
