@@ -51,6 +51,10 @@ _READ_AFTER = (
     "discarded; drainkit leaves one in memory alone, but wsgiref.validate, which is around it "
     "here, hides that it is one."
 )
+_HANDLER_RETURNS = (
+    "These call Django's WSGI handler and take what it returns for Django's own response. Around "
+    "the handler is what PEP 3333 describes: something to iterate over, and to close."
+)
 _BETWEEN = frozenset({Place.OUTERMOST_BETWEEN})
 
 TABLE: Sequence[Explained] = (
@@ -96,5 +100,28 @@ TABLE: Sequence[Explained] = (
             reason=_READ_AFTER,
         )
         for test in ("test_tiny_body*", "test_read_body")
+    ),
+    *(
+        Explained(
+            suite="django",
+            test=test,
+            places=frozenset({Place.OUTERMOST}),
+            with_body=with_body,
+            reason=_HANDLER_RETURNS,
+        )
+        for test, with_body in (
+            ("handlers.test_exception.ExceptionHandlerTests.test_data_upload_max_*", None),
+            ("handlers.tests.HandlerTests.test_invalid_multipart_boundary", None),
+            ("handlers.tests.HandlerTests.test_bad_path_info", True),
+            ("wsgi.tests.WSGITest.test_get_wsgi_application", True),
+        )
+    ),
+    Explained(
+        suite="django",
+        test="handlers.tests.HandlerRequestTests.test_async_streaming",
+        places=frozenset({Place.MIDDLEWARE}),
+        with_body=True,
+        reason="Django's warning about an asynchronous stream that is consumed synchronously names "
+        "the file that iterates over it, which is drainkit's.",
     ),
 )
