@@ -180,6 +180,14 @@ def parity(session: nox.Session) -> None:
     run_pytest(session, "tests/parity", "-n", "3", "--dist", "loadfile")
 
 
+@nox.session(default=False)
+def peers(session: nox.Session) -> None:
+    """Run other projects' test suites plain and with drainkit around what they test (slow)."""
+    session.install("pip>=22.3")  # what makes an environment for each of them
+    cache = str(Path(session.cache_dir).resolve() / "peers")
+    session.run("python", "-m", "tests.peers", "--cache", cache, *session.posargs)
+
+
 @nox.session(python=PYTHONS[-2:], default=False)
 def few_servers(session: nox.Session) -> None:
     """Run a few real servers, one of each kind, on the newest Pythons."""

@@ -140,12 +140,16 @@ def _content_length(response: HttpResponseBase) -> int | None:
 
 
 class _Close:
-    """A response's ``close()``: Django's own, once, then the body is discarded."""
+    """A response's ``close()``: Django's own, once, then the body is discarded.
 
-    __slots__ = ("_close", "_exchange", "_response")
+    Called, it takes itself off the response, which can then be pickled as without drainkit.
+    """
+
+    __slots__ = ("_close", "_exchange", "_own", "_response")
 
     def __init__(self, response: HttpResponseBase, exchange: Exchange) -> None:
         self._response = weakref.ref(response)
+        self._own: Callable[[], None] | None = vars(response).get("close")
         self._close: Callable[[], None] | None = response.close
         self._exchange = exchange
 
@@ -155,6 +159,12 @@ class _Close:
 
     def __call__(self) -> None:
         close, self._close = self._close, None
+        response = self._response()
+        attributes = {} if response is None else vars(response)
+        if attributes.get("close") is self:
+            del attributes["close"]
+            if self._own is not None:
+                attributes["close"] = self._own
         try:
             if close is not None:
                 close()

@@ -412,6 +412,23 @@ def test_a_file_is_streamed_by_a_server_without_file_wrapper_and_closed(place):
     assert [Outcome.COMPLETE] == [report.outcome for report in reports]
 
 
+def test_a_response_that_was_closed_can_be_pickled():
+    """As without drainkit: DRF's own tests put one into a cache."""
+    got = upload(application("middleware"), "redirect")
+    again = pickle.loads(pickle.dumps(got.result))
+
+    assert [Outcome.COMPLETE] == [report.outcome for report in reports]
+    assert got.body == again.content
+    assert "close" not in vars(again)
+
+
+def test_a_response_has_its_own_close_again_behind_drainkit():
+    got = upload(application("middleware"), "closing")
+    got.result.close()
+
+    assert 2 == got.order.count("inner close")
+
+
 @pytest.mark.parametrize("software", ["Werkzeug/3.1"])
 def test_where_the_server_discards_before_close_drainkit_comes_first(software):
     got = upload(application("middleware"), "redirect", SERVER_SOFTWARE=software)

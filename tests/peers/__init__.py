@@ -1,0 +1,1 @@
+"""Other projects' test suites, with drainkit around what they test."""
