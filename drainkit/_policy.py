@@ -116,7 +116,8 @@ class DrainPolicy:
             alone at once. ``None`` follows from what a drain holds: 1000, and drains of clients
             that stand still hold at most half of a server's threads.
         late_read_bytes: Body bytes kept for an application that still reads after its response
-            has begun, where the response can go on only if the body is read.
+            has begun, where the response can go on only if the body is read. All requests of a
+            process together keep 16 times that.
 
     Raises:
         ValueError: A field has the wrong type, a wrong sign, or is not finite. The message names
