@@ -7,15 +7,18 @@ deadline could end its reads.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import BuiltinFunctionType
 
-from drainkit import Capacity, Resource
+from drainkit import DEFAULTS, Capacity, Defaults, Resource
 
 from ._types import Environ
+from .servers import Connection, Server
 
 # Idents are used again, so that a server which makes a thread for each connection has as many as
 # it had connections at once.
@@ -108,3 +111,32 @@ def resource_of(environ: Environ, resource: Resource | None) -> Resource:
         return Resource.GREENLET
     # PEP 3333 requires the key.
     return Resource.THREAD if environ.get("wsgi.multithread", True) else Resource.PROCESS
+
+
+def bounds_of(
+    environ: Environ, server: Server, connection: Connection
+) -> tuple[Defaults, Place | None]:
+    """Return the bounds that a policy leaves open, by what a drain of this request holds.
+
+    Args:
+        environ: The WSGI environ.
+        server: What is known of the server.
+        connection: The request's connection.
+
+    Returns:
+        The bounds; and the place that the drain needs to wait for long, or ``None`` where it needs
+        none.
+    """
+    resource = resource_of(environ, server.holds)
+    defaults = DEFAULTS[resource].leaving_half(connection.most_requests)
+    if resource is Resource.GREENLET or environ.get("wsgi.run_once"):
+        return defaults, None  # in a process that ends with the request there is nobody else
+    threads: float = 1
+    if resource is Resource.THREAD:
+        threads = server.threads or connection.threads or threads_seen()
+    if threads == math.inf:
+        return defaults, None
+    if connection.descriptor is None:
+        # No deadline can end a read: a silent client has its thread until it leaves.
+        return replace(defaults, max_concurrent=int(threads) // 2), None
+    return defaults, Place(threads) if resource is Resource.THREAD else None

@@ -7,13 +7,10 @@ Rule 2: the server's own stream is read, never past what it framed, and never wi
 from __future__ import annotations
 
 import functools
-import math
 import time
-from dataclasses import replace
 from typing import Any, TypeAlias
 
 from drainkit import (
-    DEFAULTS,
     BodyKind,
     Drain,
     DrainReport,
@@ -22,7 +19,6 @@ from drainkit import (
     OnReport,
     Outcome,
     Read,
-    Resource,
     answered,
     framing,
     keep_heap,
@@ -31,7 +27,7 @@ from drainkit import (
 
 from ._input import NO_LENGTH, Input
 from ._reading import Limit, Reading, wait_until_taken
-from ._threads import Place, resource_of, threads_seen
+from ._threads import bounds_of
 from ._types import Environ, StartResponse
 from ._watchdog import Deadline, is_unix_socket, shut_read_side
 from .servers import Invitation, Server
@@ -104,16 +100,7 @@ class Upload:
         self.server = server
         self.client_is_quiet = False
         self.connection = server.connection(environ, stream, start_response)
-        resource = resource_of(environ, server.holds)
-        threads = self._threads_for(resource)
-        self._place = None
-        defaults = DEFAULTS[resource].leaving_half(self.connection.most_requests)
-        if threads != math.inf:
-            if not self.is_interruptible:
-                # No deadline can end a read: a silent client has its thread until it leaves.
-                defaults = replace(defaults, max_concurrent=int(threads) // 2)
-            elif resource is Resource.THREAD:
-                self._place = Place(threads)
+        defaults, self._place = bounds_of(environ, server, self.connection)
         self.drain = drain = Drain(
             source.policy,
             framed,
@@ -128,17 +115,6 @@ class Upload:
         whole_bytes = NO_LENGTH if framed.length is None else framed.length
         self._source = source
         self._input = source.take(drain, whole_bytes)
-
-    def _threads_for(self, resource: Resource) -> float:
-        """Return how many threads there are to hold; ``math.inf`` where that keeps nobody waiting.
-
-        In a process that ends with the request there is nobody else.
-        """
-        if resource is Resource.GREENLET or self.environ.get("wsgi.run_once"):
-            return math.inf
-        if resource is Resource.PROCESS:
-            return 1
-        return self.server.threads or self.connection.threads or threads_seen()
 
     @property
     def _leaves_threads(self) -> bool:
