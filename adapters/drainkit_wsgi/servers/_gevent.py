@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,22 +16,20 @@ class GeventConnection(FileConnection):
     __slots__ = ()
 
     # Where nobody has patched the process, the standard library's ways to wait stop everybody: all
-    # requests are greenlets of one thread. gevent itself is there, as it made this connection.
+    # requests are greenlets of one thread.
 
     @property
     def sleep(self) -> Callable[[float], None]:
         """What gevent has for it."""
-        from gevent import sleep
-
+        sleep: Callable[[float], None] = getattr(_gevent(), "sleep", time.sleep)
         return sleep
 
     @staticmethod
     def is_readable(descriptor: int, wait_seconds: float) -> bool:
         """Tell it by gevent's loop, if it is to wait."""
-        if not wait_seconds:
-            return FileConnection.is_readable(descriptor, 0)
-        from gevent.socket import wait_read
-
+        wait_read = getattr(getattr(_gevent(), "socket", None), "wait_read", None)
+        if wait_read is None or not wait_seconds:
+            return FileConnection.is_readable(descriptor, wait_seconds)
         try:
             wait_read(descriptor, wait_seconds, TimeoutError())
         except TimeoutError:
@@ -53,3 +53,8 @@ class GeventConnection(FileConnection):
         if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
             stream.chunked_input = False
             stream.content_length = stream.position
+
+
+def _gevent() -> Any:
+    # It is there where it made the connection; somebody may only have named a class like its own.
+    return sys.modules.get("gevent")
