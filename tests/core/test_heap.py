@@ -9,7 +9,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's allocator")
 
-# Pieces of a body as servers hold them: more at once than glibc keeps by itself.
+# Pieces of a body as servers hold them: more at once than glibc keeps by itself, also where Python
+# has freed a block of some size while it imported (3.14 and 3.15), and less than it is to keep.
 PIECES = """
 import ctypes, resource, sys
 from drainkit import keep_heap
@@ -24,7 +25,7 @@ def faults():
 
 before = faults()
 for _ in range(100):
-    pieces = [b"x" * 256_000 for _ in range(4)]
+    pieces = [b"x" * 256_000 for _ in range(7)]
     del pieces
 print(faults() - before)
 """
@@ -80,12 +81,12 @@ def run(program: str, *arguments: str) -> int:
 
 
 def test_memory_that_is_to_be_kept_is_not_given_back_between_two_reads() -> None:
-    """100 rounds of 1 MB are 25,000 pages: made anew each time without a drain, once behind one."""
+    """100 rounds of 1.8 MB are 44,000 pages: made anew each time without a drain, once behind one."""
     without = run(PIECES)
     behind_a_drain = run(PIECES, "keep")
 
-    assert without > 10_000, "it is kept without drainkit"
-    assert behind_a_drain < 5_000
+    assert without > 5_000, "it is kept without drainkit"
+    assert behind_a_drain < 1_000
 
 
 def test_a_thread_keeps_no_more_than_is_said() -> None:
