@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from drainkit import BodyKind, Drain, DrainReport, Kept, Outcome, Read, Step
 
-from ._threads import Place, are_greenlets
+from ._threads import Place, are_greenlets, moved
 from ._watchdog import Deadline
 from .servers import Connection
 
@@ -223,6 +223,8 @@ class Reading:
             error = exc.with_traceback(None)  # or that and this frame would hold each other
         now = time.monotonic()
         nbytes = len(data)
+        if self._descriptor is None:
+            moved(now)
         is_broken_off = error is not None or (deadline.fired and nbytes != remaining)
         if kept is not None:
             kept.add(data)

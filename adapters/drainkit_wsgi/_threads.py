@@ -1,8 +1,8 @@
 """The threads that serve requests, and how many of them drains may hold while clients stand still.
 
 Rule 1: a drain that may wait for long has a place, and there are places for half of the threads.
-Rule 2: one without a place waits only as long as nobody notices, or does not begin where no
-deadline could end its reads.
+Rule 2: one without a place waits only as long as nobody notices. Where no deadline could end its
+reads it does not begin, unless one that moves makes room in a moment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import BuiltinFunctionType
 
-from drainkit import DEFAULTS, Capacity, Defaults, Resource
+from drainkit import DEFAULTS, Capacity, Defaults, Resource, process_capacity
 
 from ._types import Environ
 from .servers import Connection, Server
@@ -28,8 +28,20 @@ _MOST_SEEN = 4096
 _FEWEST_THREADS = 2
 
 
+# How long a drain waits for another to make room, and how lately that must have read something.
+_ROOM_SECONDS = 0.5
+_MOVING_SECONDS = 0.25
+_LOOK_SECONDS = 0.005
+
+
 class _Threads:
-    """What is known of the threads of this process."""
+    """What is known of the threads of this process.
+
+    Attributes:
+        places: The places of those that may wait for long.
+        moved_at: When a drain that nothing can end began or read something, in seconds of
+            `time.monotonic`.
+    """
 
     def __init__(self) -> None:
         self._forget()
@@ -38,6 +50,7 @@ class _Threads:
         # A forked child has one thread, and drains of its own.
         self._seen: set[int] = set()
         self.places = Capacity()
+        self.moved_at = -math.inf
 
     def seen(self) -> int:
         """Take note of the current thread, and return how many there are at least."""
@@ -82,6 +95,21 @@ class Place:
         if self._is_taken:
             self._is_taken = False
             self._places.release()
+
+
+def moved(now: float) -> None:
+    """Take note that a drain which nothing can end began or has read something."""
+    _threads.moved_at = now
+
+
+def wait_for_room(most: int) -> None:
+    """Wait a moment while *most* drains which nothing can end are under way, and one moves."""
+    until = time.monotonic() + _ROOM_SECONDS
+    while 0 < most <= process_capacity.active:
+        now = time.monotonic()
+        if now >= until or now - _threads.moved_at > _MOVING_SECONDS:
+            return
+        time.sleep(_LOOK_SECONDS)
 
 
 def threads_seen() -> int:

@@ -27,7 +27,7 @@ from drainkit import (
 
 from ._input import NO_LENGTH, Input
 from ._reading import Limit, Reading, wait_until_taken
-from ._threads import bounds_of
+from ._threads import bounds_of, moved, wait_for_room
 from ._types import Environ, StartResponse
 from ._watchdog import Deadline, is_unix_socket, shut_read_side
 from .servers import Invitation, Server
@@ -71,6 +71,7 @@ class Upload:
     __slots__ = (
         "_input",
         "_is_read_elsewhere",
+        "_most",
         "_on_report",
         "_place",
         "_since",
@@ -101,6 +102,7 @@ class Upload:
         self.client_is_quiet = False
         self.connection = server.connection(environ, stream, start_response)
         defaults, self._place = bounds_of(environ, server, self.connection)
+        self._most = defaults.max_concurrent
         self.drain = drain = Drain(
             source.policy,
             framed,
@@ -255,6 +257,8 @@ class Upload:
         """Return the first read; ``None`` when the drain has ended before it began."""
         drain = self.drain
         keep_heap()
+        if self._leaves_threads and not self.is_interruptible:
+            wait_for_room(self._most)
         step = drain.begin(
             time.monotonic(),
             since=self._since,
@@ -263,6 +267,8 @@ class Upload:
             may_invite=False,
         )
         if isinstance(step, Read):
+            if not self.is_interruptible:
+                moved(time.monotonic())
             return step
         self._publish(step)
         return None

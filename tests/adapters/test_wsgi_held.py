@@ -164,6 +164,40 @@ def test_drains_that_nothing_can_end_take_half_of_the_threads():
     assert Outcome.COMPLETE is serve(NO).outcome
 
 
+def full(count):
+    """Let so many drains be under way."""
+    for _ in range(count):
+        assert process_capacity.acquire(1000)
+
+
+def test_one_drain_too_many_waits_a_moment_for_one_that_moves():
+    in_threads(4, threads_seen)
+    full(2)
+    threads_module.moved(time.monotonic())
+    timer = threading.Timer(0.1, process_capacity.release)
+    timer.start()
+    got = serve(NO)
+    timer.join(LIMIT_SECONDS)
+    process_capacity.release()
+
+    assert Outcome.COMPLETE is got.outcome
+
+
+def test_it_waits_for_none_that_stand_still():
+    """Whoever has to wait behind this thread is not kept by those that hold the others."""
+    in_threads(4, threads_seen)
+    full(2)
+    threads_module.moved(time.monotonic() - 1.0)
+    began = time.monotonic()
+    got = serve(NO)
+    seconds = time.monotonic() - began
+    for _ in range(2):
+        process_capacity.release()
+
+    assert Outcome.AT_CAPACITY is got.outcome
+    assert seconds < 0.2
+
+
 # --- where a deadline can -------------------------------------------------------------------------
 
 

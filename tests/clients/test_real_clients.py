@@ -106,7 +106,7 @@ def test_without_drainkit_chromium_shows_a_reset(
     assert "lost: net::ERR_CONNECTION_RESET" in verdict.problems
 
 
-def test_without_drainkit_chromium_waits_for_the_page_for_ever(fleet: Fleet, kit: Kit) -> None:
+def test_without_drainkit_chromium_has_no_page(fleet: Fleet, kit: Kit) -> None:
     bare = fleet.get("hypercorn-asyncio", wrap=False)
     verdict = judge(
         FORM_CASES["page"],
@@ -116,4 +116,7 @@ def test_without_drainkit_chromium_waits_for_the_page_for_ever(fleet: Fleet, kit
         timeout_seconds=2 * TIMEOUT_WITHOUT_SECONDS,
     )
 
-    assert {"lost: timed out": 1} == verdict.problems
+    # As a rule it waits for ever; seldom the page breaks off.
+    ways = {"lost: timed out", "lost: net::ERR_CONTENT_LENGTH_MISMATCH"}
+    assert 1 == sum(verdict.problems.values())
+    assert ways > verdict.problems.keys()

@@ -81,7 +81,7 @@ def run(program: str, *arguments: str) -> int:
 
 
 def test_memory_that_is_to_be_kept_is_not_given_back_between_two_reads() -> None:
-    """100 rounds of 1.8 MB are 44,000 pages: made anew each time without a drain, once behind one."""
+    """100 rounds of 1.8 MB are 44,000 pages: made anew each time without a drain, else once."""
     without = run(PIECES)
     behind_a_drain = run(PIECES, "keep")
 
