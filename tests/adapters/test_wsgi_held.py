@@ -395,3 +395,9 @@ def test_a_pool_of_greenlets_is_never_filled_with_drains(monkeypatch):
     assert 1000 == gunicorn(multithread=True).most_requests
     assert 20 == gunicorn(worker_connections=20).most_requests
     assert 500 == report.max_concurrent
+
+
+@pytest.mark.parametrize("software", ["WSGIServer/0.2 CPython/3.11.7", "WSGIServer"])
+def test_wsgiref_is_known_with_its_version_and_without(software):
+    """Python 3.15 does not tell it; unknown, a server with one thread would be left alone."""
+    assert "wsgiref" == server_of({"wsgi.input": None, "SERVER_SOFTWARE": software}).name

@@ -103,7 +103,7 @@ SERVERS = (
     ),
     Server(
         name="wsgiref",
-        software="WSGIServer/",
+        software="WSGIServer",  # since Python 3.15 without a version
         connection=StreamConnection,  # http/server.py: the socket's own buffered reader
         invitation=Invitation.NEVER,  # http/server.py: not by an HTTP/1.0 server, which it is
     ),
