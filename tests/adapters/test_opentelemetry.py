@@ -400,7 +400,8 @@ def test_what_the_application_keeps_in_its_context_is_not_held_by_the_drain(tele
 
 
 DJANGO_SITE = """
-import io, sys
+import io, os, sys
+sys.path.append(os.getcwd())  # last: what is tested may be an installed wheel
 import django
 from django.conf import settings
 from opentelemetry.instrumentation.django import DjangoInstrumentor
