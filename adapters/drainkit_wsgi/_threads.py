@@ -27,7 +27,6 @@ _MOST_SEEN = 4096
 # A server that says that it has several threads has two at least.
 _FEWEST_THREADS = 2
 
-
 # How long a drain waits for another to make room, and how lately that must have read something.
 _ROOM_SECONDS = 0.5
 _MOVING_SECONDS = 0.25
@@ -156,8 +155,10 @@ def bounds_of(
         none.
     """
     resource = resource_of(environ, server.holds)
-    defaults = DEFAULTS[resource].leaving_half(connection.most_requests)
-    if resource is Resource.GREENLET or environ.get("wsgi.run_once"):
+    defaults = DEFAULTS[resource]
+    if resource is Resource.GREENLET:
+        return defaults.leaving_half(connection.most_requests), None
+    if environ.get("wsgi.run_once"):
         return defaults, None  # in a process that ends with the request there is nobody else
     threads: float = 1
     if resource is Resource.THREAD:

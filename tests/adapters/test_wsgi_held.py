@@ -306,6 +306,16 @@ def test_a_drip_is_not_moving(pair):
     assert seconds < 2.0
 
 
+def test_the_size_of_a_pool_of_greenlets_is_no_matter_of_threads(pair):
+    """The gthread worker of gunicorn has --worker-connections, too."""
+    server, client = pair
+    client.sendall(b"x" * 1000)
+    fields = {"gunicorn.socket": server, "SERVER_SOFTWARE": "gunicorn/27"}
+    got = serve(NO, **fields)
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.max_concurrent)
+
+
 def test_a_site_that_says_how_many_there_may_be_has_them(pair):
     server, _ = pair
     policy = DrainPolicy(max_concurrent=64, idle_seconds=1.0)
