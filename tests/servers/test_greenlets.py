@@ -222,7 +222,7 @@ if child == 0:
     began = time.monotonic()
     got = drain(ours, idle_seconds=0.2)
     seconds = time.monotonic() - began
-    fine = got.outcome is Outcome.IDLE and 0.2 <= seconds < 0.45 and not WATCHDOG._watches
+    fine = got.outcome is Outcome.IDLE and 0.2 <= seconds < 0.9 and not WATCHDOG._watches
     os._exit(0 if fine and process_capacity.active == 0 else 3)
 _, status = os.waitpid(child, 0)
 held.join(5)
