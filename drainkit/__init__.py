@@ -42,7 +42,7 @@ from ._main_thread import main_thread_local
 from ._named import APPLICATION_VARIABLE, load_application
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
-from ._report import DrainReport, OnReport, Outcome, Reporter, answered, publish
+from ._report import DrainReport, OnReport, Outcome, Reporter, answered, is_heard, publish
 
 __all__ = [
     "APPLICATION_VARIABLE",
@@ -80,6 +80,7 @@ __all__ = [
     "answered",
     "check_on_report",
     "framing",
+    "is_heard",
     "keep_heap",
     "load_application",
     "main_thread_local",
