@@ -15,7 +15,7 @@ from drainkit import (
 )
 
 from ._exchange import Exchange
-from ._messages import body_fields
+from ._messages import FRAMING_FIELDS, HeaderField, readable_headers
 from ._types import ASGIApplication, Receive, Scope, Send
 
 INTERFACE = Interface(
@@ -29,6 +29,10 @@ INTERFACE = Interface(
         0: "If it makes the application, call it: make_app()",
     },
 )
+
+
+# In these versions of HTTP no body comes unless a header field says so.
+_NEEDS_FIELDS = frozenset({"1.1", "1.0", "1"})
 
 
 class DrainMiddleware:
@@ -78,11 +82,18 @@ class DrainMiddleware:
         if scope["type"] != "http" or CONTROL_KEY in scope:
             await self.app(scope, receive, send)
             return
-        fields = body_fields(scope)
-        if fields is None:
+        # In place although it is long: every request is asked, and a call costs as much as a test.
+        fields: list[HeaderField] | None = None
+        headers = scope.get("headers")
+        if type(headers) is not list or (headers and type(headers[0]) is not tuple):
+            headers = readable_headers(scope)
+        for field in headers:
+            if field[0] in FRAMING_FIELDS:  # almost none
+                fields = [field] if fields is None else [*fields, field]
+        if fields is None and scope.get("http_version", "1.1") in _NEEDS_FIELDS:
             await self.app(scope, receive, send)
             return
-        exchange = Exchange.open(scope, receive, send, fields, self.policy, self.on_report)
+        exchange = Exchange.open(scope, receive, send, fields or [], self.policy, self.on_report)
         if exchange is None:
             await self.app(scope, receive, send)
         else:
