@@ -29,7 +29,7 @@ class Exchange(Passing):
     _jobs: Jobs | None
     _response: Response | None
 
-    __slots__ = ("_jobs", "_response", "_scope")
+    __slots__ = ("_jobs", "_response")
 
     def __init__(
         self,
@@ -56,7 +56,6 @@ class Exchange(Passing):
         self._loop = loop
         self._control = scope[CONTROL_KEY] = DrainControl(policy)
         # For the report; the application may change its scope.
-        self._http_version: str = scope.get("http_version", "1.1")
         self._method: str = scope.get("method", "")
         self._path: str = scope.get("path", "")
         self.gate = UNANSWERED
@@ -164,7 +163,8 @@ class Exchange(Passing):
             await self._response.send(message)
 
     def _respond(self) -> Response:
-        moments = self._server.moments.get(self._http_version[:1], DISCARD_FIRST)
+        version: str = self._scope.get("http_version", "1.1")
+        moments = self._server.moments.get(version[:1], DISCARD_FIRST)
         order = Order(
             self.open_drain(), moments_behind(self._scope, moments), sends_while_reading=True
         )

@@ -42,9 +42,9 @@ def announces_body(fields: Sequence[HeaderField]) -> bool:
     lengths = 0
     for name, value in fields:
         if name == b"content-length":
-            lengths += 1
             if value and value != b"0":
                 return True
+            lengths += 1
         elif name == b"transfer-encoding":
             return True
     return lengths > 1  # two that are 0 are not believed (RFC 9112 section 6.3)

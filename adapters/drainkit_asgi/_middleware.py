@@ -31,7 +31,7 @@ INTERFACE = Interface(
 )
 
 
-# In these versions of HTTP no body comes unless a header field says so.
+# Versions of HTTP in which no body comes unless a header field says so.
 _NEEDS_FIELDS = frozenset({"1.1", "1.0", "1"})
 
 
@@ -84,16 +84,21 @@ class DrainMiddleware:
             return
         # In place although it is long: every request is asked, and a call costs as much as a test.
         fields: list[HeaderField] | None = None
-        headers = scope.get("headers")
-        if type(headers) is not list or (headers and type(headers[0]) is not tuple):
-            headers = readable_headers(scope)
-        for field in headers:
-            if field[0] in FRAMING_FIELDS:  # almost none
-                fields = [field] if fields is None else [*fields, field]
-        if fields is None and scope.get("http_version", "1.1") in _NEEDS_FIELDS:
+        try:
+            headers, version = scope["headers"], scope["http_version"]
+            if type(headers) is not list:
+                headers = readable_headers(scope)
+            for field in headers:
+                if field[0] in FRAMING_FIELDS:  # almost none
+                    fields = [field] if fields is None else [*fields, field]
+        except (KeyError, TypeError):
+            # Left out, or not as servers give them.
+            version = scope.get("http_version", "1.1")
+            fields = [field for field in readable_headers(scope) if field[0] in FRAMING_FIELDS]
+        if not fields and version in _NEEDS_FIELDS:
             await self.app(scope, receive, send)
             return
-        exchange = Exchange.open(scope, receive, send, fields or [], self.policy, self.on_report)
+        exchange = Exchange.open(scope, receive, send, fields or (), self.policy, self.on_report)
         if exchange is None:
             await self.app(scope, receive, send)
         else:

@@ -14,7 +14,7 @@ from drainkit import Drain, DrainControl, Outcome, Read, Step
 
 from ._ahead import ANSWERED, CAME, OVER, SERVER, UNANSWERED, Ahead, Gate
 from ._messages import DISCONNECT, REQUEST, HeaderField, framing_of, nbytes_of
-from ._types import Message
+from ._types import Message, Scope
 
 # How much one message of a late body holds: as much as the servers' own at the most.
 _LATE_MESSAGE_BYTES = 65_536
@@ -38,22 +38,22 @@ class Upload(Ahead):
     _bytes_read: int
     _control: DrainControl
     _fields: Sequence[HeaderField]
-    _http_version: str
     _is_asked_for: bool
     _method: str
     _over: anyio.Event | None
     _path: str
+    _scope: Scope
     _start: Message | None
 
     __slots__ = (
         "_bytes_read",
         "_control",
         "_fields",
-        "_http_version",
         "_is_asked_for",
         "_method",
         "_over",
         "_path",
+        "_scope",
         "_start",
         "before_receive",
         "is_taken",
@@ -65,7 +65,8 @@ class Upload(Ahead):
             return self._opened
         if self.gate is UNANSWERED:
             self.gate = SERVER
-        server, version = self._server, self._http_version
+        server = self._server
+        version: str = self._scope.get("http_version", "1.1")
         # Where the invitation goes out by itself, the body comes like any other.
         self.drain = self._opened = drain = Drain(
             None,
@@ -101,8 +102,22 @@ class Upload(Ahead):
             self._is_busy = False
             if self._freed is not None:
                 self._set_free()
-        if message["type"] == REQUEST:
-            self._count(len(message.get("body", b"")), message.get("more_body", False))
+        try:
+            nbytes, more = len(message["body"]), message["more_body"]
+        except KeyError:  # both have defaults, and a disconnect has neither
+            if message["type"] == REQUEST:
+                self._count(nbytes_of(message), message.get("more_body", False))
+            return message
+        if self.gate is not UNANSWERED:
+            self._count(nbytes, more)  # it has been answered meanwhile
+            return message
+        # As _count() does; a call for each message costs as much as what it does.
+        self._bytes_read += nbytes
+        if nbytes > self._largest_bytes:
+            self._largest_bytes = nbytes
+        if not more:
+            self.is_taken = True
+            self.gate = SERVER
         return message
 
     async def _receive_in_turn(self) -> Message:
