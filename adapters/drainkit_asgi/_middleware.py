@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Unpack
+
+import anyio
 
 from drainkit import (
     CONTROL_KEY,
@@ -80,6 +83,8 @@ class DrainMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
         if scope["type"] != "http" or CONTROL_KEY in scope:
+            if scope["type"] == "lifespan":
+                _prepare()
             await self.app(scope, receive, send)
             return
         # In place although it is long: every request is asked, and a call costs as much as a test.
@@ -103,6 +108,15 @@ class DrainMiddleware:
             await self.app(scope, receive, send)
         else:
             await exchange.run(self.app)
+
+
+def _prepare() -> None:
+    """Let anyio load what it needs for this event loop while the server starts.
+
+    That takes a twentieth of a second, in which the first drain would keep everybody waiting.
+    """
+    with contextlib.suppress(Exception):  # no event loop that it knows, and perhaps no drain
+        anyio.current_time()
 
 
 def wrap(

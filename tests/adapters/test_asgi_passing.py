@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 
 import anyio
 import pytest
@@ -411,3 +413,37 @@ async def test_hypercorns_two_messages_are_one_body():
         got.report.bytes_discarded,
         got.body,
     )
+
+
+def test_a_lifespan_prepares_for_the_first_drain_and_an_import_does_not():
+    """What anyio loads for an event loop takes a twentieth of a second."""
+    program = """
+import asyncio, sys
+from drainkit_asgi import DrainMiddleware
+
+async def app(scope, receive, send): ...
+
+backend = "anyio._backends._asyncio"
+middleware = DrainMiddleware(app)
+print(backend in sys.modules)
+asyncio.run(middleware({"type": "lifespan"}, None, None))
+print(backend in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+
+    assert ["False", "True"] == done.stdout.split()
+
+
+def test_a_lifespan_without_an_event_loop_is_the_applications():
+    """A test may drive an application by hand."""
+    called = []
+
+    async def app(scope, receive, send):
+        called.append(scope["type"])
+
+    with pytest.raises(StopIteration):
+        DrainMiddleware(app)({"type": "lifespan"}, None, None).send(None)
+
+    assert ["lifespan"] == called
