@@ -28,7 +28,7 @@ And this is the engine:
     Kept                           what an application that reads late will still have
 """
 
-from ._answer import RESPONSE_BUFFER_BYTES, Stage
+from ._answer import RESPONSE_BUFFER_BYTES, Stage, lacks_length
 from ._budget import Budget, process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
@@ -82,6 +82,7 @@ __all__ = [
     "framing",
     "is_heard",
     "keep_heap",
+    "lacks_length",
     "load_application",
     "main_thread_local",
     "needs_extra",
