@@ -28,7 +28,7 @@ And this is the engine:
     Kept                           what an application that reads late will still have
 """
 
-from ._answer import RESPONSE_BUFFER_BYTES, Stage
+from ._answer import RESPONSE_BUFFER_BYTES, Stage, lacks_length
 from ._budget import Budget, process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
@@ -42,7 +42,7 @@ from ._main_thread import main_thread_local
 from ._named import APPLICATION_VARIABLE, load_application
 from ._order import DISCARD_FIRST, Moment, Moments, Order, Plan
 from ._policy import DEFAULTS, Defaults, DrainPolicy, Resource
-from ._report import DrainReport, OnReport, Outcome, Reporter, answered, publish
+from ._report import DrainReport, OnReport, Outcome, Reporter, answered, is_heard, publish
 
 __all__ = [
     "APPLICATION_VARIABLE",
@@ -80,7 +80,9 @@ __all__ = [
     "answered",
     "check_on_report",
     "framing",
+    "is_heard",
     "keep_heap",
+    "lacks_length",
     "load_application",
     "main_thread_local",
     "needs_extra",

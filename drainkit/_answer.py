@@ -39,6 +39,26 @@ class Stage(enum.Enum):
 _OVER = frozenset({Stage.ENDING, Stage.ENDED, Stage.CUT})
 
 
+def lacks_length(status: int | None, *, method: str, has_coding: bool) -> bool:
+    """Tell whether a whole answer without a Content-Length should have one.
+
+    With it the client sees the end of the answer before anything else shows it.
+
+    Args:
+        status: Its status code; ``None`` when the application gave something else.
+        method: The request's method.
+        has_coding: Whether the answer has a Transfer-Encoding (RFC 9112 section 6.2: then it must
+            not have a Content-Length).
+    """
+    return not (
+        status is None
+        or status < 200
+        or status in _STATUSES_WITHOUT_CONTENT
+        or method == "HEAD"
+        or has_coding
+    )
+
+
 class Answer:
     """The answer to one request, as far as it is known.
 
@@ -91,24 +111,17 @@ class Answer:
         return self.stage in _OVER
 
     def length_to_add(self, nbytes: int, *, method: str, has_coding: bool) -> int | None:
-        """Return the Content-Length that a whole answer should have, and has not.
-
-        With it the client sees the end of the answer before anything else shows it.
+        """Return the Content-Length that a whole answer should have, and has not; or ``None``.
 
         Args:
             nbytes: The answer's bytes.
             method: The request's method.
-            has_coding: Whether the answer has a Transfer-Encoding (RFC 9112 section 6.2: then it
-                must not have a Content-Length).
+            has_coding: Whether the answer has a Transfer-Encoding.
         """
         if (
             self.length is not None
             or self.passed_bytes
-            or self.status is None
-            or self.status < 200
-            or self.status in _STATUSES_WITHOUT_CONTENT
-            or method == "HEAD"
-            or has_coding
+            or not lacks_length(self.status, method=method, has_coding=has_coding)
         ):
             return None
         self.length = nbytes

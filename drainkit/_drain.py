@@ -302,6 +302,32 @@ class Drain:
         self._last_read = now
         return self._next(now)
 
+    def received_rest(self, nbytes: int, now: float) -> DrainReport:
+        """End without having begun: the whole rest had come when the application answered.
+
+        Nobody is waited for, so no place is taken and no time counts. An adapter that knows of
+        such a rest takes it only if it is no more than ``max_bytes``.
+
+        Args:
+            nbytes: How many bytes the rest was.
+            now: The time in seconds.
+
+        Returns:
+            The report: `Outcome.COMPLETE`, or `Outcome.DECLINED` where the policy says so.
+
+        Raises:
+            RuntimeError: The drain is under way or has ended.
+        """
+        if self.under_way or self.report is not None:
+            raise RuntimeError(f"received_rest() when {self._state}")
+        self._started = now - self._elapsed
+        policy = self.policy
+        if policy is None or policy.max_bytes == 0:
+            return self._end(Outcome.DECLINED, now)
+        self.bytes_discarded += nbytes
+        self.finished = True
+        return self._end(Outcome.COMPLETE, now)
+
     def waited(self, now: float, nbytes: int = 0) -> Step:
         """Take note that the wait ran out; one that was cut short goes on.
 

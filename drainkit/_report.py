@@ -181,6 +181,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_throttle._forget)
 
 
+def is_heard(on_report: OnReport | None) -> bool:
+    """Tell whether anybody would hear of a drain that is `Outcome.COMPLETE`.
+
+    Where nobody does, an adapter need not make the report of a body that had come already.
+
+    Args:
+        on_report: A function or a `Reporter`; ``None`` when nobody is told.
+    """
+    return on_report is not None or logger.isEnabledFor(logging.DEBUG)
+
+
 def publish(report: DrainReport, on_report: OnReport | None, now: float) -> None:
     """Log a report on the logger ``drainkit`` and give it to *on_report*.
 

@@ -19,8 +19,12 @@ from ._types import Message
 class Gate(enum.Enum):
     """Where the application's next message comes from."""
 
+    UNANSWERED = "unanswered"
+    """From the server: the application has neither answered nor read to the end."""
     SERVER = "server"
     """From the server: the application reads, and nobody else has."""
+    CAME = "came"
+    """From what had come when the answer began, which was the whole rest."""
     KEPT = "kept"
     """From what was read ahead."""
     GAP = "gap"
@@ -34,6 +38,11 @@ class Gate(enum.Enum):
     __hash__ = object.__hash__
 
 
+# What every request looks up, which is slow in an enum before Python 3.12.
+UNANSWERED, SERVER, CAME = Gate.UNANSWERED, Gate.SERVER, Gate.CAME
+ANSWERED, OVER = Gate.ANSWERED, Gate.OVER
+
+
 class Ahead(Body):
     """The body of one request, and what is kept of it.
 
@@ -41,7 +50,7 @@ class Ahead(Body):
         gate: Where the application's next message comes from.
     """
 
-    # Set by `Upload`, in one __init__ for all: every request with a body pays for each.
+    # Set by `Exchange`, as in `Inbox`.
     gate: Gate
     _kept: Kept | None
     _largest_bytes: int

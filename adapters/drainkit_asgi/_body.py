@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import anyio
@@ -19,9 +18,9 @@ from drainkit import (
     publish,
 )
 
-from ._inbox import Inbox
+from ._inbox import Inbox, Loop
 from ._messages import REQUEST, is_empty
-from ._types import Message, Receive, Send
+from ._types import Message, Send
 from .servers import MOST_QUEUED_BYTES, MOST_QUEUED_MESSAGES, Connection, Server
 
 # An empty message with more_body true is no progress; CVE-2024-30251 (aiohttp) shows what a
@@ -37,6 +36,13 @@ class Body(Inbox):
     """
 
     drain: Drain
+    # Set by `Exchange`, as in `Inbox`.
+    _connection: Connection | None
+    _loop: Loop | None
+    _on_report: OnReport | None
+    _opened: Drain | None
+    _send: Send
+    _server: Server
 
     __slots__ = (
         "_connection",
@@ -47,31 +53,6 @@ class Body(Inbox):
         "_server",
         "drain",
     )
-
-    def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        server: Server,
-        on_report: OnReport | None,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
-        """Begin before anything is received.
-
-        Args:
-            receive: The server's.
-            send: The server's.
-            server: Its row.
-            on_report: Told of the drain; ``None`` when nobody is.
-            loop: asyncio's event loop; ``None`` under trio.
-        """
-        super().__init__(receive)
-        self._loop = loop
-        self._send = send
-        self._server = server
-        self._on_report = on_report
-        self._connection: Connection | None = None
-        self._opened: Drain | None = None  # most requests never need one
 
     @property
     def _clock(self) -> Callable[[], float]:
@@ -91,9 +72,24 @@ class Body(Inbox):
 
     @property
     def _may_step(self) -> bool:
-        return (
-            self._is_stepped and self._pending is None and not self._is_busy and self.drain.invited
-        )
+        return self._is_stepped and not self._is_busy and self.drain.invited
+
+    def _has_come_whole(self) -> bool:
+        """Take what has come of the rest of the body, and tell whether that is all of it.
+
+        What was taken is the next to be received.
+        """
+        came = self._came = []
+        for _ in range(MOST_QUEUED_MESSAGES):
+            message = self._step_server()
+            if message is None:
+                break
+            came.append(message)
+            if message["type"] != REQUEST:
+                break
+            if not message.get("more_body", False):
+                return True
+        return False
 
     def _take_what_has_come(self, step: Step) -> Step:
         drain = self.drain
@@ -227,6 +223,7 @@ class Body(Inbox):
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
+        self._came = None
         if self._opened is not None:
             self.stop(Outcome.ERROR, "cancelled")
         if self._pending is not None:

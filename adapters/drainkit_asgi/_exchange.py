@@ -1,42 +1,71 @@
 """One request with a body: its upload, its answer, and when both are over.
 
-    Exchange  ->  Response  ->  Upload  ->  the engine
-
-For an answer that comes when the body has been received no `Response` is made: it needs nothing.
+An answer that comes when the body has been received needs nothing. One that comes before passes as
+it is if the whole body has come (`Passing`); for every other a `Response` is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Sequence
+
 import anyio
 
-from drainkit import DISCARD_FIRST, DrainPolicy, OnReport, Order
+from drainkit import CONTROL_KEY, DISCARD_FIRST, DrainControl, DrainPolicy, OnReport, Order
 
+from ._ahead import UNANSWERED
 from ._inbox import Loop, running_loop
 from ._jobs import AsyncioJobs, Jobs, TrioJobs
-from ._messages import BodyFields
+from ._messages import HeaderField, announces_body, needs_no_body
+from ._passing import Passing
 from ._proxies import moments_behind
 from ._response import Response
 from ._types import ASGIApplication, Message, Receive, Scope, Send
-from ._upload import Upload
 from .servers import Server, server_of
 
 
-class Exchange:
-    """One HTTP request with a body, and its answer."""
+class Exchange(Passing):
+    """One HTTP request with a body, and its answer: one object in rooms, as each costs."""
 
-    __slots__ = ("_jobs", "_loop", "_response", "_scope", "_send", "_server", "_upload")
+    _jobs: Jobs | None
+    _response: Response | None
+
+    __slots__ = ("_jobs", "_response")
 
     def __init__(
-        self, scope: Scope, send: Send, server: Server, upload: Upload, loop: Loop | None
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        fields: Sequence[HeaderField],
+        server: Server,
+        policy: DrainPolicy,
+        on_report: OnReport | None,
+        loop: Loop | None,
     ) -> None:
-        """Begin before the application is called; `open` knows for which requests."""
+        """Begin before the application is called, and give it a `drainkit.DrainControl`.
+
+        `open` knows for which requests. Args as for it; *server* is the row of the server, and
+        *loop* asyncio's event loop, ``None`` under trio.
+        """
         self._scope = scope
+        self._receive = receive
         self._send = send
+        self._fields = fields
         self._server = server
-        self._upload = upload
+        self._on_report = on_report
         self._loop = loop
-        self._jobs: Jobs | None = None
-        self._response: Response | None = None
+        self._control = scope[CONTROL_KEY] = DrainControl(policy)
+        # For the report; the application may change its scope.
+        self._method: str = scope.get("method", "")
+        self._path: str = scope.get("path", "")
+        self.gate = UNANSWERED
+        self.is_taken = self._is_asked_for = self._is_busy = False
+        # Counted here until there is a drain.
+        self._bytes_read = self._largest_bytes = 0
+        # Most requests need none of these.
+        self._opened = self._response = self._jobs = self._start = self._kept = None
+        self._connection = self._over = self.before_receive = None
+        self._came = self._pending = self._freed = None
 
     @classmethod
     def open(
@@ -44,11 +73,11 @@ class Exchange:
         scope: Scope,
         receive: Receive,
         send: Send,
-        fields: BodyFields,
+        fields: Sequence[HeaderField],
         policy: DrainPolicy,
         on_report: OnReport | None,
     ) -> Exchange | None:
-        """Begin an exchange if the request's body could be left on the connection.
+        """Begin an exchange if the request has a body that could be left on the connection.
 
         Args:
             scope: The scope of an HTTP request.
@@ -59,16 +88,16 @@ class Exchange:
             on_report: Told of the drain; ``None`` when nobody is.
 
         Returns:
-            The exchange; ``None`` when the server has read the body, or cannot say where it ends.
+            The exchange; ``None`` when there is no body, or the server has read it, or cannot say
+            where it ends.
         """
+        is_announced = announces_body(fields)
+        if not is_announced and needs_no_body(scope, fields):
+            return None
         server = server_of(receive, send)
-        if server.buffers_body:
+        if server.buffers_body or (server.needs_length and not is_announced):
             return None
-        if server.needs_length and not fields.length and fields.encoding is None:
-            return None
-        loop = running_loop()
-        upload = Upload(scope, receive, send, fields, server, policy, on_report, loop)
-        return cls(scope, send, server, upload, loop)
+        return cls(scope, receive, send, fields, server, policy, on_report, running_loop())
 
     async def run(self, app: ASGIApplication) -> None:
         """Call the application, and see to its request's body.
@@ -81,19 +110,25 @@ class Exchange:
             return
         try:
             try:
-                await app(self._scope, self._upload.receive, self.send)
+                await app(self._scope, self.receive, self.send)
             except Exception:
                 # The server's own 500 must arrive, too.
                 await self._finish(is_returned=False)
                 raise
-            if self._response is not None or not self._upload.is_received:
+            if self._response is not None or not self.is_taken:
                 await self._finish(is_returned=True)
         finally:
-            try:
-                if self._response is not None:
-                    await self._response.abandon()
-            finally:
-                self._upload.end()
+            if self._response is not None or not self.is_taken:
+                await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Give up what is still under way: the request is over, or was cancelled."""
+        response, self._response = self._response, None  # they hold each other
+        try:
+            if response is not None:
+                await response.abandon()
+        finally:
+            self.end()
 
     async def _run_under_trio(self, app: ASGIApplication) -> None:
         error: Exception | None = None
@@ -109,40 +144,49 @@ class Exchange:
             finally:
                 del error  # or its traceback and this frame would hold each other
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """The application's ``send``."""
-        response = self._response
-        if response is None:
-            if self._upload.is_received:
-                # The ordinary request: its body has been received.
-                await self._send(message)
-                return
-            response = self._response = self._respond()
-        await response.send(message)
+        if self._response is not None:
+            return self._response.send(message)
+        if self.is_taken:
+            # The ordinary request: its body has been received.
+            return self._send(message)
+        return self._send_early(message)
+
+    async def _send_early(self, message: Message) -> None:
+        if self._response is None and not self._may_pass():
+            self._response = self._respond()
+        if self._response is None:
+            # Nothing is left on the connection: the answer costs what any answer costs.
+            await self._pass(message)
+        else:
+            await self._response.send(message)
 
     def _respond(self) -> Response:
         version: str = self._scope.get("http_version", "1.1")
         moments = self._server.moments.get(version[:1], DISCARD_FIRST)
-        drain = self._upload.open_drain()
-        self._upload.answered()
-        order = Order(drain, moments_behind(self._scope, moments), sends_while_reading=True)
+        order = Order(
+            self.open_drain(), moments_behind(self._scope, moments), sends_while_reading=True
+        )
         jobs = AsyncioJobs(self._loop) if self._loop is not None else self._jobs
         assert jobs is not None  # run() made it under trio
-        return Response(self._scope, self._send, self._upload, order, jobs)
+        return Response(self._scope, self._send, self, order, jobs)
 
     async def _finish(self, *, is_returned: bool) -> None:
         """See to what is left when the application is over."""
-        upload, response = self._upload, self._response
+        response = self._response
         if response is not None:
             await response.finish()
             if response.order.is_over:
                 return
             await response.release_pieces()
+        elif self.is_taken:
+            return
         else:
-            upload.open_drain()
-        if upload.drain.settled:
-            upload.leave()
+            self.open_drain()
+        if self.drain.settled:
+            self.leave()
         else:
-            await upload.discard_alone()
+            await self.discard_alone()
         if response is not None:
             await response.release_rest(is_returned=is_returned)

@@ -24,17 +24,20 @@ class Inbox:
 
     Whoever finds it not busy enters it, as a context, and receives a message. Whoever had to wait
     for that must look again: others may have received meanwhile.
+
+    Attributes:
+        _came: Messages that were taken before anybody asked; the next to be given, in this order.
+        _pending: Behind those, a ``receive()`` that was begun and not waited for to its end.
     """
 
-    __slots__ = ("_freed", "_is_busy", "_pending", "_receive")
+    # Set by `Exchange`, in one __init__ for all rooms: every request with a body pays for a call.
+    _came: list[Message] | None
+    _freed: anyio.Event | None
+    _is_busy: bool
+    _pending: asyncio.Future[Message] | _Stepped | None
+    _receive: Receive
 
-    def __init__(self, receive: Receive) -> None:
-        """Begin with the server's ``receive``."""
-        self._receive = receive
-        self._is_busy = False
-        self._freed: anyio.Event | None = None
-        # A receive() that was begun and not waited for to its end.
-        self._pending: asyncio.Future[Message] | _Stepped | None = None
+    __slots__ = ("_came", "_freed", "_is_busy", "_pending", "_receive")
 
     def __enter__(self) -> None:
         assert not self._is_busy  # nothing was awaited since the caller looked
@@ -58,6 +61,8 @@ class Inbox:
 
     def _next(self) -> Awaitable[Message]:
         """Wait for the next message."""
+        if self._came:
+            return _given(self._came.pop(0))
         pending = self._pending
         if pending is None:
             return self._receive()
@@ -71,8 +76,19 @@ class Inbox:
 
         Only where the row of the server says that its ``receive()`` may be stepped.
         """
-        assert self._pending is None  # the caller has looked
-        coroutine: Any = self._receive()
+        if self._came:
+            return self._came.pop(0)
+        return self._step_server()
+
+    def _step_server(self) -> Message | None:
+        pending = self._pending
+        if pending is None:
+            coroutine: Any = self._receive()
+        elif isinstance(pending, _Stepped) and pending.may_go_on:
+            self._pending = None
+            coroutine = pending.coroutine
+        else:
+            return None
         try:
             waits_for = coroutine.send(None)
         except StopIteration as end:
@@ -83,12 +99,16 @@ class Inbox:
 
     async def _next_or_leave(self) -> Message:
         """Wait as `_next` does, where the wait may be cancelled although messages may yet come."""
+        if self._came:
+            return self._came.pop(0)
         if running_loop() is None:
             return await self._receive()  # trio: a cancelled receive() has not taken anything
         return await self._take(self._leave_pending())
 
     async def _look(self) -> Message | None:
         """Return the next message if it has come, without waiting; otherwise wait for it later."""
+        if self._came:
+            return self._came.pop(0)
         if running_loop() is None:
             return None  # trio: a receive() always waits, for a turn of the event loop at least
         pending = self._leave_pending()
@@ -134,6 +154,12 @@ class _Stepped:
         self.coroutine = coroutine
         self.waits_for = waits_for
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether what it waits for has come, so that it need not wait any more."""
+        future = self.waits_for
+        return isinstance(future, asyncio.Future) and future.done() and not future.cancelled()
+
 
 @types.coroutine
 def _go_on(stepped: _Stepped) -> Generator[Any, Any, Message]:
@@ -150,6 +176,10 @@ def _go_on(stepped: _Stepped) -> Generator[Any, Any, Message]:
     except StopIteration as end:
         message: Message = end.value
         return message
+
+
+async def _given(message: Message) -> Message:
+    return message
 
 
 async def _awaited(awaitable: Awaitable[Message]) -> Message:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from drainkit import METHODS_WITHOUT_CONTENT, Framing, framing
 
@@ -23,87 +24,85 @@ LAST_MESSAGES = {
 FILES = frozenset({"http.response.pathsend", "http.response.zerocopysend"})
 
 _LISTS = (list, tuple)
-_FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
+_MOST_DIGITS = 19  # as the engine's
 
 
 END: Message = {"type": BODY, "body": b"", "more_body": False}
 """The empty last message of an answer."""
 
 
-class BodyFields(NamedTuple):
-    """The header fields of a request that tell of its body.
+HeaderField: TypeAlias = tuple[bytes, bytes]
 
-    Attributes:
-        http_version: As in the scope.
-        length: Content-Length, several joined by commas; ``None`` when there is none.
-        encoding: Transfer-Encoding, several joined by commas; ``None`` when there is none.
-        expect: Expect; ``None`` when there is none.
+FRAMING_FIELDS = frozenset({b"content-length", b"transfer-encoding", b"expect"})
+"""The names of the header fields that tell of a request's body."""
+
+
+def announces_body(fields: Sequence[HeaderField]) -> bool:
+    """Tell whether a request's framing fields say that it has a body."""
+    lengths = 0
+    for name, value in fields:
+        if name == b"content-length":
+            if value and value != b"0":
+                return True
+            lengths += 1
+        elif name == b"transfer-encoding":
+            return True
+    return lengths > 1  # two that are 0 are not believed (RFC 9112 section 6.3)
+
+
+def needs_no_body(scope: Scope, fields: Sequence[HeaderField]) -> bool:
+    """Tell whether a request whose framing fields announce no body has none.
+
+    HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1). Nearly every GET has
+    none, and the server may say so later than the application answers. A sender of content should
+    generate a Content-Type (RFC 9110 section 8.3).
     """
-
-    http_version: str
-    length: bytes | None
-    encoding: bytes | None
-    expect: bytes | None
-
-    def framing(self, *, expects: bool) -> Framing:
-        """Return the framing; an expectation counts only where *expects* is true."""
-        length, encoding, expect = self.length, self.encoding, self.expect
-        return framing(
-            http_version=self.http_version,
-            content_length=length.decode("latin-1") if length else None,
-            transfer_encoding=encoding.decode("latin-1") if encoding else None,
-            expect=expect.decode("latin-1") if expects and expect else None,
-        )
-
-
-def body_fields(scope: Scope) -> BodyFields | None:
-    """Return what a request says of its body; ``None`` when it says that it has none."""
-    # In one piece although it is long: every request is asked, and a call costs as much as a test.
-    length: bytes | None = None
-    encoding: bytes | None = None
-    expect: bytes | None = None
-    try:
-        headers = scope["headers"]
-    except KeyError:
-        headers = ()  # a server may leave them out
-    if type(headers) is not list or (headers and type(headers[0]) is not tuple):
-        # Not as servers give them. What can be read once is the application's to read.
-        headers = _readable_headers(scope)
-    framing_fields = _FRAMING_FIELDS
-    for name, value in headers:
-        if name in framing_fields:  # almost none: one look-up, not three comparisons
-            if name == b"content-length":
-                length = value if length is None else length + b"," + value
-            elif name == b"transfer-encoding":
-                encoding = value if encoding is None else encoding + b"," + value
-            else:
-                expect = value
-    http_version: str = scope.get("http_version", "1.1")
-    # HTTP/2 and HTTP/3 need no header field for a body (RFC 9113 section 8.1).
-    if (
-        (not length or length == b"0")
-        and encoding is None
-        and (http_version == "1.1" or http_version[:1] == "1" or _needs_none(scope, length))
-    ):
-        return None
-    return BodyFields(http_version, length, encoding, expect)
-
-
-def _needs_none(scope: Scope, length: bytes | None) -> bool:
-    """Tell whether a request over HTTP/2 or HTTP/3 whose fields announce no body has none.
-
-    Nearly every GET has none, and the server may say so later than the application answers. A
-    sender of content should generate a Content-Type (RFC 9110 section 8.3).
-    """
-    if length == b"0":
+    version: str = scope.get("http_version", "1.1")
+    if version[:1] == "1" or any(value == b"0" for name, value in fields if name != b"expect"):
         return True
     return scope.get("method") in METHODS_WITHOUT_CONTENT and not any(
         name == b"content-type" for name, _ in scope.get("headers", ())
     )
 
 
-def _readable_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
-    """Return a scope's headers, and make what can be read once readable again."""
+def plain_length(fields: Sequence[HeaderField]) -> int | None:
+    """Return the Content-Length if it is all that a request says of its body, and is no mistake."""
+    if len(fields) != 1:
+        return None
+    ((name, value),) = fields
+    is_plain = name == b"content-length" and value.isdigit() and len(value) <= _MOST_DIGITS
+    return int(value) if is_plain else None
+
+
+def framing_of(http_version: str, fields: Sequence[HeaderField], *, expects: bool) -> Framing:
+    """Return how a request's body is framed.
+
+    Args:
+        http_version: As in the scope.
+        fields: Its framing fields.
+        expects: Whether an expectation counts.
+    """
+    joined_fields: dict[bytes, str] = {}
+    for name, value in fields:
+        text = value.decode("latin-1")
+        before = joined_fields.get(name)
+        # RFC 9110 section 5.3. Of an expectation the last one counts.
+        several = before is not None and name != b"expect"
+        joined_fields[name] = f"{before},{text}" if several else text
+    return framing(
+        http_version=http_version,
+        content_length=joined_fields.get(b"content-length"),
+        transfer_encoding=joined_fields.get(b"transfer-encoding"),
+        expect=joined_fields.get(b"expect") if expects else None,
+    )
+
+
+def readable_headers(scope: Scope) -> list[HeaderField]:
+    """Return a scope's headers that are not as servers give them.
+
+    What can be read once is the application's to read, and is made readable again; a server may
+    leave them out.
+    """
     if "headers" not in scope:
         return []
     headers: Any = scope["headers"]

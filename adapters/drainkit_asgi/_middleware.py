@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Unpack
+
+import anyio
 
 from drainkit import (
     CONTROL_KEY,
@@ -15,7 +18,7 @@ from drainkit import (
 )
 
 from ._exchange import Exchange
-from ._messages import body_fields
+from ._messages import FRAMING_FIELDS, HeaderField, readable_headers
 from ._types import ASGIApplication, Receive, Scope, Send
 
 INTERFACE = Interface(
@@ -29,6 +32,10 @@ INTERFACE = Interface(
         0: "If it makes the application, call it: make_app()",
     },
 )
+
+
+# Versions of HTTP in which no body comes unless a header field says so.
+_NEEDS_FIELDS = frozenset({"1.1", "1.0", "1"})
 
 
 class DrainMiddleware:
@@ -76,17 +83,40 @@ class DrainMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
         if scope["type"] != "http" or CONTROL_KEY in scope:
+            if scope["type"] == "lifespan":
+                _prepare()
             await self.app(scope, receive, send)
             return
-        fields = body_fields(scope)
-        if fields is None:
+        # In place although it is long: every request is asked, and a call costs as much as a test.
+        fields: list[HeaderField] | None = None
+        try:
+            headers, version = scope["headers"], scope["http_version"]
+            if type(headers) is not list:
+                headers = readable_headers(scope)
+            for field in headers:
+                if field[0] in FRAMING_FIELDS:  # almost none
+                    fields = [field] if fields is None else [*fields, field]
+        except (KeyError, TypeError):
+            # Left out, or not as servers give them.
+            version = scope.get("http_version", "1.1")
+            fields = [field for field in readable_headers(scope) if field[0] in FRAMING_FIELDS]
+        if not fields and version in _NEEDS_FIELDS:
             await self.app(scope, receive, send)
             return
-        exchange = Exchange.open(scope, receive, send, fields, self.policy, self.on_report)
+        exchange = Exchange.open(scope, receive, send, fields or (), self.policy, self.on_report)
         if exchange is None:
             await self.app(scope, receive, send)
         else:
             await exchange.run(self.app)
+
+
+def _prepare() -> None:
+    """Let anyio load what it needs for this event loop while the server starts.
+
+    That takes a twentieth of a second, in which the first drain would keep everybody waiting.
+    """
+    with contextlib.suppress(Exception):  # no event loop that it knows, and perhaps no drain
+        anyio.current_time()
 
 
 def wrap(

@@ -5,133 +5,142 @@ Rule: where the application's next message comes from says the `Gate`; no other 
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
 
-from drainkit import (
-    CONTROL_KEY,
-    Drain,
-    DrainControl,
-    DrainPolicy,
-    OnReport,
-    Outcome,
-    Read,
-    Step,
-)
+from drainkit import Drain, DrainControl, Outcome, Read, Step
 
-from ._ahead import Ahead, Gate
-from ._messages import DISCONNECT, REQUEST, BodyFields
-from ._types import Message, Receive, Scope, Send
-from .servers import Server
+from ._ahead import ANSWERED, CAME, OVER, SERVER, UNANSWERED, Ahead, Gate
+from ._messages import DISCONNECT, REQUEST, HeaderField, framing_of, nbytes_of
+from ._types import Message, Scope
 
 # How much one message of a late body holds: as much as the servers' own at the most.
 _LATE_MESSAGE_BYTES = 65_536
 
-_NOBODY_READS_ON = frozenset({Gate.GAP, Gate.ANSWERED, Gate.OVER})
-_SERVER = Gate.SERVER  # every message costs one look-up, slow in an enum before Python 3.12
+_NOBODY_READS_ON = frozenset({Gate.GAP, ANSWERED, OVER})
 
 
 class Upload(Ahead):
     """The body of one request, as its application sees it.
 
     Attributes:
-        is_received: Whether the application has received the body to its end, and nobody else.
+        is_taken: Whether nothing of the body is left to do: the application has received it to its
+            end, or what had come of it was discarded behind an answer that passes.
         before_receive: Called before the application receives, while something of its answer is
             held; ``None`` when nothing is.
     """
+
+    # Set by `Exchange`, as in `Inbox`.
+    before_receive: Callable[[], None] | None
+    is_taken: bool
+    _bytes_read: int
+    _control: DrainControl
+    _fields: Sequence[HeaderField]
+    _is_asked_for: bool
+    _method: str
+    _over: anyio.Event | None
+    _path: str
+    _scope: Scope
+    _start: Message | None
 
     __slots__ = (
         "_bytes_read",
         "_control",
         "_fields",
         "_is_asked_for",
+        "_method",
         "_over",
-        "_request",
+        "_path",
+        "_scope",
+        "_start",
         "before_receive",
-        "is_received",
+        "is_taken",
     )
-
-    def __init__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        fields: BodyFields,
-        server: Server,
-        policy: DrainPolicy,
-        on_report: OnReport | None,
-        loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
-        """Begin before the application is called, and give it a `drainkit.DrainControl`.
-
-        Args as for `Ahead`; *scope*, *fields* (what it says of the body) and *policy* (the bounds,
-        unless the application sets others) are the request's.
-        """
-        super().__init__(receive, send, server, on_report, loop)
-        self.gate = _SERVER
-        self._kept = None
-        self.is_received = False
-        self._control = scope[CONTROL_KEY] = DrainControl(policy)
-        self._fields = fields
-        # For the report; the application may change its scope.
-        self._request: tuple[str, str] = (scope.get("method", ""), scope.get("path", ""))
-        # Counted here until there is a drain.
-        self._bytes_read = 0
-        self._largest_bytes = 0
-        self._is_asked_for = False
-        self._over: anyio.Event | None = None
-        self.before_receive: Callable[[], None] | None = None
 
     def open_drain(self) -> Drain:
         """Return the engine's drain; made now, as an answer comes before the body was received."""
         if self._opened is not None:
             return self._opened
-        fields, server = self._fields, self._server
-        method, path = self._request
+        if self.gate is UNANSWERED:
+            self.gate = SERVER
+        server = self._server
+        version: str = self._scope.get("http_version", "1.1")
         # Where the invitation goes out by itself, the body comes like any other.
         self.drain = self._opened = drain = Drain(
             None,
-            fields.framing(expects=not server.invites_eagerly),
-            protocol=f"HTTP/{fields.http_version}",
+            framing_of(version, self._fields, expects=not server.invites_eagerly),
+            protocol=f"HTTP/{version}",
             server=server.name,
-            method=method,
-            path=path,
+            method=self._method,
+            path=self._path,
             defaults=server.defaults,
         )
         self._control.bind(drain)
-        drain.app_read(self._bytes_read, more=not self.is_received)
+        drain.app_read(self._bytes_read, more=not self.is_taken)
         if self._is_asked_for:
             drain.invited = True
+        if self._start is not None:
+            # An answer that passes has no `Order`, which knows the status of every other.
+            status = self._start.get("status")
+            drain.status = status if isinstance(status, int) else None
         return drain
 
     async def receive(self) -> Message:
         """The application's ``receive``."""
+        if self._is_busy or self.gate is not UNANSWERED:
+            return await self._receive_in_turn()
+        # The ordinary request: it has not been answered, and nobody else receives.
+        self._is_asked_for = self._is_busy = True
+        try:
+            message = await self._receive()
+        except Exception as exc:
+            self._give_up(exc)
+            raise
+        finally:
+            self._is_busy = False
+            if self._freed is not None:
+                self._set_free()
+        try:
+            nbytes, more = len(message["body"]), message["more_body"]
+        except KeyError:  # both have defaults, and a disconnect has neither
+            if message["type"] == REQUEST:
+                self._count(nbytes_of(message), message.get("more_body", False))
+            return message
+        if self.gate is not UNANSWERED:
+            self._count(nbytes, more)  # it has been answered meanwhile
+            return message
+        # As _count() does; a call for each message costs as much as what it does.
+        self._bytes_read += nbytes
+        if nbytes > self._largest_bytes:
+            self._largest_bytes = nbytes
+        if not more:
+            self.is_taken = True
+            self.gate = SERVER
+        return message
+
+    async def _receive_in_turn(self) -> Message:
+        """Receive beside another task, or where the answer or the body's end has come."""
         if self.before_receive is not None:
             self.before_receive()
-        while self.gate is _SERVER:
-            if self.is_received:
+        while self.gate is SERVER or self.gate is UNANSWERED:
+            if self.is_taken:
                 return await self._receive()
             if self._is_busy:
                 await self._wait_until_free()
                 continue  # another task may have received, or answered, meanwhile
-            self._is_asked_for = self._is_busy = True
+            if self.gate is UNANSWERED:
+                return await self.receive()
+            self._is_asked_for = True
             try:
-                if self._opened is None:
-                    message = await self._receive()
-                else:
+                with self:
                     message = await self._receive_behind_start()
             except Exception as exc:
                 self._give_up(exc)
                 raise
-            finally:
-                self._is_busy = False
-                if self._freed is not None:
-                    self._set_free()
             if message["type"] == REQUEST:
-                self._count(len(message.get("body", b"")), message.get("more_body", False))
+                self._count(nbytes_of(message), message.get("more_body", False))
             return message
         return await self._receive_late()
 
@@ -139,12 +148,14 @@ class Upload(Ahead):
         """Take note that the application has received so much."""
         if nbytes > self._largest_bytes:
             self._largest_bytes = nbytes
-        if not more:
-            self.is_received = True
         if self._opened is None:
             self._bytes_read += nbytes
         else:
             self._opened.app_read(nbytes, more)
+        if not more:
+            self.is_taken = True
+            if self.gate is UNANSWERED:
+                self.gate = SERVER
 
     def _receive_behind_start(self) -> Awaitable[Message]:
         """Wait for the next message, and lose none if the application cancels that.
@@ -155,15 +166,26 @@ class Upload(Ahead):
         return self._next() if self._is_stepped else self._next_or_leave()
 
     async def _receive_late(self) -> Message:
+        if self.gate is CAME:
+            return self._take_came()
         if self.gate is Gate.KEPT:
             return self._take_kept()
         if self.gate is Gate.GAP:
             await self._look_behind_gap()
-        elif self.gate is Gate.ANSWERED:
+        elif self.gate is ANSWERED:
             # Made here and not with the upload: most requests never need it.
             self._over = self._over or anyio.Event()
             await self._over.wait()
         return {"type": DISCONNECT}
+
+    def _take_came(self) -> Message:
+        came = self._came
+        assert came  # the gate says so
+        message = came.pop(0)
+        if not came:
+            self.gate = SERVER
+        self._count(nbytes_of(message), message.get("more_body", False))
+        return message
 
     def _take_kept(self) -> Message:
         kept = self._kept
@@ -173,7 +195,7 @@ class Upload(Ahead):
         more = bool(kept) or not kept.has_ended
         if not kept:
             kept.has_ended = False
-            self.gate = Gate.GAP if kept.lost_bytes else Gate.SERVER
+            self.gate = Gate.GAP if kept.lost_bytes else SERVER
         return {"type": REQUEST, "body": body, "more_body": more}
 
     async def _look_behind_gap(self) -> None:
@@ -188,7 +210,7 @@ class Upload(Ahead):
             with self:
                 message = await self._look()
             if message is not None and message["type"] != REQUEST:
-                self.gate = Gate.OVER
+                self.gate = OVER
                 return
             if message is not None:
                 nbytes = len(message.get("body", b""))
@@ -223,12 +245,12 @@ class Upload(Ahead):
         return step
 
     def _answered(self) -> None:
-        self.gate = Gate.ANSWERED
+        self.gate = ANSWERED
         self._forget_kept()
 
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
-        self.gate = Gate.OVER
+        self.gate = OVER
         self._forget_kept()
         if self._over is not None:
             self._over.set()
@@ -238,7 +260,7 @@ class Upload(Ahead):
 
         Where the application still receives from the server, the server says what it may have.
         """
-        if self.gate is not _SERVER:
+        if self.gate is not SERVER:
             self.over()
 
     def refuse(self) -> None:

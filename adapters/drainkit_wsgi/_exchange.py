@@ -14,9 +14,14 @@ from drainkit import (
     DrainPolicy,
     Framing,
     OnReport,
+    answered,
+    is_heard,
+    publish,
 )
 
+from ._come import MOST_BYTES, has_come, report_of, take
 from ._input import NO_LENGTH, Input
+from ._prompt import PromptResponse
 from ._response import Response, close_iterable, status_code
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._upload import Facts, Upload, framing_of
@@ -35,15 +40,32 @@ class Exchange:
     or `respond_whole`, and calls `discard` when it has gone out.
     """
 
-    __slots__ = ("_facts", "_input", "_response", "_start_response", "_status", "_upload")
+    __slots__ = (
+        "_facts",
+        "_input",
+        "_is_taken",
+        "_on_report",
+        "_response",
+        "_start_response",
+        "_status",
+        "_upload",
+    )
 
-    def __init__(self, facts: Facts, source: Input) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        source: Input,
+        on_report: OnReport | None,
+        start_response: StartResponse | None,
+    ) -> None:
         """Begin; use `open`."""
         self._facts = facts
         self._input = source
-        self._start_response: StartResponse | None = None
+        self._is_taken = False
+        self._on_report = on_report
+        self._start_response = start_response
         self._status: int | str | None = None
-        self._response: Response | None = None
+        self._response: Response | PromptResponse | None = None
         self._upload: Upload | None = None
 
     @classmethod
@@ -68,7 +90,7 @@ class Exchange:
     def settled(self) -> bool:
         """Whether nothing is left to do, as the body has been read or its drain has ended."""
         if self._upload is None:
-            return self._input.left_bytes <= 0
+            return self._input.left_bytes <= 0 or self._is_taken
         return self._upload.drain.settled
 
     @property
@@ -91,18 +113,20 @@ class Exchange:
             start_response: The server's.
         """
         self._start_response = start_response
-        return self._start
+        return self.start
 
-    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
+    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
+        """Take the answer's start, once the server's ``start_response`` is known."""
         response = self._response
         if response is None:
-            if self._upload is None and self._input.left_bytes <= 0:
+            if self._upload is None and (self._input.left_bytes <= 0 or self._is_taken):
                 # The ordinary request: nobody will ask what the answer is.
                 self._status = status
                 assert self._start_response is not None  # starter() was called
                 if exc_info is None:
                     return self._start_response(status, headers)
                 return self._start_response(status, headers, exc_info)
+            self._status = status
             response = self._begin()
         return response.start(status, headers, exc_info)
 
@@ -117,9 +141,12 @@ class Exchange:
         """
         response = self._response
         if response is None:
-            if self.settled:
-                return result  # the ordinary request: nothing is left to do
-            response = self._begin(length)
+            # The ordinary request comes here, and saves a call.
+            if (self._upload is None and self._input.left_bytes <= 0) or self.settled:
+                return result  # nothing is left to do
+            response = self.make_response()
+            if self._start_response is None:
+                response.start_elsewhere(self.status, length)
         try:
             return response.respond(result)
         except BaseException:
@@ -140,7 +167,11 @@ class Exchange:
             The Content-Length to add, with which a client sees the end of the answer before
             anything else shows it; ``None`` when there is nothing to add.
         """
-        return None if self.settled else self._begin(length).end_elsewhere(nbytes)
+        if self.settled:
+            return None
+        response = self.make_response()
+        response.start_elsewhere(self.status, length)
+        return response.end_elsewhere(nbytes)
 
     def discard(self, *, is_answered: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
@@ -151,24 +182,78 @@ class Exchange:
 
         Raises nothing but what interrupts the whole process (`KeyboardInterrupt` and the like).
         """
-        if self._upload is not None or self._input.left_bytes > 0:
-            self._needed().discard(is_answered=is_answered)
-        if is_answered and self._upload is not None:
+        upload = self._upload
+        if upload is None:
+            # As most early answers: nothing of a drain is made where no read can wait.
+            if self.settled or self.take_what_has_come():
+                self._forget_prompt()
+                return
+            upload = self._needed()
+        upload.discard(is_answered=is_answered)
+        if is_answered:
+            upload.forget_kept()
+        self._forget_prompt()
+
+    def _forget_prompt(self) -> None:
+        if isinstance(self._response, PromptResponse):
+            self._response = None  # it has this object: the two would wait for a garbage collector
+
+    def stop(self, reason: BaseException) -> None:
+        """Leave the body alone: the process, its worker or this greenlet is being ended."""
+        if not self.settled:
+            self._needed().stop(reason)
+
+    def forget_kept(self) -> None:
+        """Keep nothing any more: the answer is over, and nobody can ask."""
+        if self._upload is not None:
             self._upload.forget_kept()
 
-    def _begin(self, length: int | None = None) -> Response:
-        """Begin an answer that comes while some of the body is left."""
-        upload = self._needed()
-        self._response = response = Response(upload, self._start_response)
-        if self._start_response is None:
-            response.start_elsewhere(upload.drain.status, length)
+    def has_come(self) -> bool:
+        """Tell whether all that is left of the body has surely come, and is small."""
+        return has_come(self._facts, self._input)
+
+    def take_what_has_come(self) -> bool:
+        """Discard what is left of the body if that is small and has come, and report.
+
+        Returns:
+            Whether that is done. If not, a drain is needed.
+        """
+        facts, source = self._facts, self._input
+        nbytes = source.left_bytes
+        started = time.monotonic()
+        try:
+            self._is_taken = take(facts, source, self._start_response)
+        except BaseException as exc:
+            self.stop(exc)  # as a drain does
+            raise
+        if self._is_taken and is_heard(self._on_report):
+            now = time.monotonic()
+            report = report_of(facts, nbytes, now - started, self.status)
+            publish(report, self._on_report, now)
+        return self._is_taken
+
+    def make_response(self) -> Response:
+        """Begin an answer with all that a drain may need."""
+        self._response = response = Response(self._needed(), self._start_response)
         return response
+
+    def _begin(self) -> Response | PromptResponse:
+        """Begin an answer whose start comes while some of the body is left."""
+        start_response, server = self._start_response, self._facts[2]
+        assert start_response is not None  # starter() was called
+        # As most early answers: what a drain needs is made only when one turns out to be needed.
+        if self._input.left_bytes <= MOST_BYTES and not server.closes_silently:
+            if self._on_report is not None:
+                self._on_report = answered(self._on_report)
+            self._response = prompt = PromptResponse(self, self._facts, start_response)
+            return prompt
+        return self.make_response()
 
     def _needed(self) -> Upload:
         """Return the upload, which is made when a drain is needed for the first time."""
         upload = self._upload
         if upload is None:
-            upload = Upload(self._facts, self._input, self._start_response)
+            upload = Upload(self._facts, self._input, self._start_response, self._on_report)
             if self._status is not None:
                 upload.drain.status = self.status
             self._upload = upload
@@ -176,9 +261,15 @@ class Exchange:
 
 
 def open_body(
-    environ: Environ, policy: DrainPolicy | None, on_report: OnReport | None
+    environ: Environ,
+    policy: DrainPolicy | None,
+    on_report: OnReport | None,
+    start_response: StartResponse | None = None,
 ) -> Exchange | None:
-    """Do what `Exchange.open` does, for a request that is known to have a body (`has_body`)."""
+    """Do what `Exchange.open` does, for a request that is known to have a body (`has_body`).
+
+    With the server's *start_response*, the application's is `Exchange.start`.
+    """
     if CONTROL_KEY in environ or "wsgi.input" not in environ:
         return None
     server = server_of(environ)
@@ -211,14 +302,13 @@ def open_body(
         server,
         framed,
         is_read_elsewhere,
-        on_report,
         time.monotonic(),
         get("SERVER_PROTOCOL", ""),
         get("REQUEST_METHOD", ""),
         get("SCRIPT_NAME", ""),
         get("PATH_INFO", ""),
     )
-    return Exchange(facts, source)
+    return Exchange(facts, source, on_report, start_response)
 
 
 def _looked_at_closely(

@@ -120,6 +120,28 @@ class Input(DrainControl):
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
         return getattr(self._stream, name)
 
+    def take_all(self) -> bool:
+        """Read what is left, and throw it away. Whoever asks for it later gets an error, no end.
+
+        Returns:
+            Whether all of it came. If not, nothing is lost: the next read has what came.
+        """
+        stream, nbytes = self._stream, self.left_bytes
+        # First: a thread that begins to read behind the question has the error.
+        self._stream = Discarded(stream, nbytes)
+        if self.is_being_read:
+            self._stream = stream
+            return False
+        data, error = b"", None
+        try:
+            data = stream.read(nbytes)
+        except Exception as exc:
+            error = exc.with_traceback(None)  # or that and this frame would hold each other
+        finally:
+            if len(data) != nbytes:
+                self._stream = PartlyRead(stream, data, error)
+        return len(data) == nbytes
+
     def take(self, drain: Drain, whole_bytes: int) -> LateInput:
         """Let a drain count from now on; return what the application reads from then.
 
@@ -134,6 +156,63 @@ class Input(DrainControl):
         drain.bytes_read += whole_bytes - self.left_bytes
         self.left_bytes = NO_LENGTH  # the drain knows
         return late
+
+
+class Discarded:
+    """The server's stream once the rest of the body has been thrown away: an error, and no end."""
+
+    __slots__ = ("_nbytes", "_stream")
+
+    def __init__(self, stream: Any, nbytes: int) -> None:
+        """Note how many bytes there were."""
+        self._stream = stream
+        self._nbytes = nbytes
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size == 0:
+            return b""
+        kept = Kept(0)
+        kept.lose()
+        kept.lost_bytes = self._nbytes
+        raise kept.error()
+
+    readline = read
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class PartlyRead:
+    """The server's stream behind a read that did not give what it should: that comes first."""
+
+    __slots__ = ("_data", "_error", "_stream")
+
+    def __init__(self, stream: Any, data: bytes, error: Exception | None) -> None:
+        """Begin with what the read gave, or with what it raised."""
+        self._stream = stream
+        self._data = data
+        self._error = error
+
+    def read(self, size: int, /) -> bytes:
+        return self._first(size) or self._stream.read(size)
+
+    def readline(self, size: int = -1, /) -> bytes:
+        end = self._data.find(b"\n") + 1 or len(self._data)
+        line = self._first(end if size < 0 else min(end, size))
+        if line.endswith(b"\n") or len(line) == size:
+            return line
+        rest: bytes = self._stream.readline(*([] if size < 0 else [size - len(line)]))
+        return line + rest
+
+    def _first(self, size: int) -> bytes:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        data, self._data = self._data[:size], self._data[size:]
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class LateInput:

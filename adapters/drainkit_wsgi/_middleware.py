@@ -76,11 +76,11 @@ class DrainMiddleware:
         """Call the application, and see to its request's body."""
         if not has_body(environ):
             return self.app(environ, start_response)
-        exchange = open_body(environ, self.policy, self.on_report)
+        exchange = open_body(environ, self.policy, self.on_report, start_response)
         if exchange is None:
             return self.app(environ, start_response)
         try:
-            result = self.app(environ, exchange.starter(start_response))
+            result = self.app(environ, exchange.start)
             return exchange.respond(result)
         except Exception:
             # The server's own 500 must arrive, too.

@@ -17,14 +17,16 @@ import dataclasses
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
-from drainkit import Moment, Moments, Order, Plan
+from drainkit import Framing, Moment, Moments, Order, Plan
 
 from ._proxies import reads_no_further
-from ._types import ExcInfo, Headers, StartResponse, Write
+from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._upload import Upload
+from ._whole import whole, whole_length
+from .servers import Server
 
 # What a status line begins with (PEP 3333).
 _STATUS_CODES = {f"{code:03}": code for code in range(1000)}
@@ -35,6 +37,28 @@ _BEHIND = Moment.BEHIND
 
 _END = object()
 """Stands for the end of the application's iterable, which may yield anything."""
+
+
+class Begun(Protocol):
+    """An answer that has begun: as `PromptResponse` has it."""
+
+    status: str | None
+    length: int | None
+    held: Headers | None
+    server_write: Write | None
+    passed_bytes: int
+    result: Iterable[bytes]
+    items: Iterator[bytes] | None
+
+
+class Closing(Protocol):
+    """What is done about a body behind its answer: as `Upload` does it."""
+
+    def stop(self, reason: BaseException) -> None: ...
+
+    def discard(self, *, is_answered: bool) -> None: ...
+
+    def forget_kept(self) -> None: ...
 
 
 class Response(Iterator[bytes]):
@@ -63,7 +87,9 @@ class Response(Iterator[bytes]):
             start_response: The server's; ``None`` where the adapter sends the start by itself.
         """
         self._upload = upload
-        self._order = Order(upload.drain, _moments_for(upload), sends_while_reading=False)
+        drain = upload.drain
+        moments = moments_for(upload.server, drain.framing, drain.protocol, upload.environ)
+        self._order = Order(drain, moments, sends_while_reading=False)
         self._start_response = start_response
         self._held: tuple[str, Headers, ExcInfo | None] | None = None
         self._write: Write | None = None
@@ -80,7 +106,7 @@ class Response(Iterator[bytes]):
             self._release()
         length, must_pass = None, self._write is not None
         try:
-            length = _content_length(headers)
+            length = content_length(headers)
         except (AttributeError, TypeError, ValueError):
             must_pass = True  # not what PEP 3333 asks for: the server is to say so
         plan = self._order.start(status_code(status), length)
@@ -90,6 +116,18 @@ class Response(Iterator[bytes]):
         if must_pass or plan is _PASS:
             self._release()
         return self.write
+
+    def take_over(self, answer: Begun) -> None:
+        """Go on with an answer that has begun, and has turned out to need all of this."""
+        assert answer.status is not None  # or it would not have begun
+        self._order.start(status_code(answer.status), answer.length)
+        if answer.held is None:
+            self._order.released()
+            self._write = answer.server_write
+        else:
+            self._held = (answer.status, answer.held, None)
+        self._order.passed(answer.passed_bytes)
+        self._result, self._items = answer.result, answer.items
 
     def start_elsewhere(self, status: int | None, length: int | None) -> None:
         """Take the start of an answer that the adapter sends by itself."""
@@ -113,25 +151,25 @@ class Response(Iterator[bytes]):
         """
         upload = self._upload
         self._result = result
-        length = _whole_length(result)
+        length = whole_length(result)
         if length is not None:
             self._is_whole = True
             self._release(length)
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
-                return _Whole(result, self.close)
+                return whole(result, self.close, upload.server)
             if upload.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
-                return (
-                    _Whole(result, self._close_when_taken) if upload.waits_until_taken else result
-                )
+                if upload.waits_until_taken:
+                    return whole(result, self._close_when_taken, upload.server)
+                return result
             return self
         # Now and not with the first item: some servers take the status before they ask for it.
         self._release()
         if upload.drain.finished:
             return result
-        if _is_file(result, upload.environ.get("wsgi.file_wrapper")):
+        if is_file(result, upload.environ.get("wsgi.file_wrapper")):
             upload.discard()  # the server will send it, and tell nobody when it has
             return result
         if self._order.stream() is Plan.READ_AHEAD_FIRST and not upload.is_interruptible:
@@ -173,33 +211,17 @@ class Response(Iterator[bytes]):
 
     def close(self) -> None:
         """Close the application's iterable, once, and discard the body behind the answer."""
-        if self._is_closed:
-            return
-        self._is_closed = True
-        upload = self._upload
-        is_answered = self._is_complete or not upload.server.ends_behind_close
-        ending = sys.exc_info()[1]
-        if ending is not None and not isinstance(ending, Exception):
-            upload.stop(ending)
-        try:
-            # First, so that what the application holds (a database connection) is not held for
-            # as long as the client uploads.
-            close_iterable(self._result)
-        except Exception:
-            upload.discard(is_answered=is_answered)
-            raise
-        except BaseException as exc:
-            upload.stop(exc)
-            raise
-        else:
-            upload.discard(is_answered=is_answered)
-        finally:
-            upload.forget_kept()
+        if not self._is_closed:
+            self._is_closed = True
+            is_answered = self._is_complete or not self._upload.server.ends_behind_close
+            close_and_discard(self._result, self._upload, is_answered=is_answered)
 
     def _close_when_taken(self) -> None:
         """Close the iterable of an answer that went out behind a drain, when the peer has it."""
-        close_iterable(self._result)
-        self._upload.wait_until_taken()
+        if not self._is_closed:
+            self._is_closed = True
+            close_iterable(self._result)
+            self._upload.wait_until_taken()
 
     def _release(self, whole_length: int | None = None) -> None:
         """Send a start that is held, with a Content-Length if the length of the whole is known."""
@@ -208,9 +230,8 @@ class Response(Iterator[bytes]):
         status, headers, exc_info = self._held
         self._held = None
         if whole_length is not None:
-            has_coding = "transfer-encoding" in [name.lower() for name, _ in headers]
             length = self._order.length_to_add(
-                whole_length, method=self._upload.drain.method, has_coding=has_coding
+                whole_length, method=self._upload.drain.method, has_coding=has_coding(headers)
             )
             if length is not None:
                 headers = [*headers, ("Content-Length", str(length))]
@@ -282,25 +303,6 @@ class Response(Iterator[bytes]):
         self._upload.discard()  # reads nothing, as nothing may be read, and says why
 
 
-class _Whole:
-    """A whole answer as the application returned it, with the ``close()`` of its `Response`.
-
-    A server may ask how many items it has. It is no list: some servers close none.
-    """
-
-    __slots__ = ("_items", "close")
-
-    def __init__(self, items: Any, close: Callable[[], None]) -> None:
-        self._items = items
-        self.close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-
 _BEFORE_A_PIECE = {
     Plan.READ_AHEAD: Response._read_ahead,
     Plan.DISCARD_FIRST: Response._discard_first,
@@ -325,9 +327,37 @@ def close_iterable(result: Iterable[bytes]) -> None:
         close()
 
 
-def _moments_for(upload: Upload) -> Moments:
-    moments = upload.server.moments_for(upload.drain.framing)
-    if upload.drain.protocol[5:6] in ("2", "3") or reads_no_further(upload.environ):
+def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bool) -> None:
+    """Close an application's iterable, and discard the body behind the answer.
+
+    Args:
+        result: The iterable.
+        body: The body, or the exchange that it belongs to.
+        is_answered: Whether the server has written the end of the answer.
+    """
+    ending = sys.exc_info()[1]
+    if ending is not None and not isinstance(ending, Exception):
+        body.stop(ending)
+    try:
+        # First, so that what the application holds (a database connection) is not held for as long
+        # as the client uploads.
+        close_iterable(result)
+    except Exception:
+        body.discard(is_answered=is_answered)
+        raise
+    except BaseException as exc:
+        body.stop(exc)
+        raise
+    else:
+        body.discard(is_answered=is_answered)
+    finally:
+        body.forget_kept()
+
+
+def moments_for(server: Server, framing: Framing, protocol: str, environ: Environ) -> Moments:
+    """Return when the body of a request may be discarded."""
+    moments = server.moments_for(framing)
+    if protocol[5:6] in ("2", "3") or reads_no_further(environ):
         return _body_first(moments)
     return moments
 
@@ -343,26 +373,24 @@ def _body_first(moments: Moments) -> Moments:
     return dataclasses.replace(moments, whole=Moment.FIRST, pieces=Moment.FIRST)
 
 
-def _content_length(headers: Headers) -> int | None:
+def content_length(headers: Headers) -> int | None:
+    """Return the Content-Length of an answer; ``None`` when it has none that counts.
+
+    Raises:
+        AttributeError, TypeError, ValueError: The headers are not what PEP 3333 asks for.
+    """
     for name, value in headers:
         if name.lower() == "content-length":
             return int(value) if value.isascii() and value.isdigit() else None
     return None
 
 
-def _whole_length(result: Iterable[bytes]) -> int | None:
-    """Return how long an answer is that is known as a whole, or ``None``."""
-    if not isinstance(result, (list, tuple)):
-        return None
-    nbytes = 0
-    for item in result:
-        if not isinstance(item, bytes):
-            return None  # the application's error, and the server's to tell
-        nbytes += len(item)
-    return nbytes
+def has_coding(headers: Headers) -> bool:
+    """Tell whether an answer has a Transfer-Encoding."""
+    return "transfer-encoding" in [name.lower() for name, _ in headers]
 
 
-def _is_file(result: Iterable[bytes], file_wrapper: Any) -> bool:
+def is_file(result: Iterable[bytes], file_wrapper: Any) -> bool:
     """Tell whether the server's ``wsgi.file_wrapper`` made an iterable, which it then must get."""
     if inspect.isclass(file_wrapper):
         return isinstance(result, file_wrapper)

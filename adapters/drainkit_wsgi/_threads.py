@@ -7,6 +7,7 @@ reads it does not begin, unless one that moves makes room in a moment.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -167,5 +168,10 @@ def bounds_of(
         return defaults, None
     if connection.descriptor is None:
         # No deadline can end a read: a silent client has its thread until it leaves.
-        return replace(defaults, max_concurrent=int(threads) // 2), None
+        return _at_most(resource, int(threads) // 2), None
     return defaults, Place(threads) if resource is Resource.THREAD else None
+
+
+@functools.lru_cache(maxsize=64)  # a process has a handful of them
+def _at_most(resource: Resource, max_concurrent: int) -> Defaults:
+    return replace(DEFAULTS[resource], max_concurrent=max_concurrent)

@@ -45,14 +45,12 @@ _READ_BY_A_THREAD = "a thread of the application is reading the body"
 # allows 30 seconds, and what is under way then is lost.
 _SHARE_OF_REQUEST = 2 / 3
 
-Facts: TypeAlias = tuple[
-    Environ, Any, Server, "Framing | int", bool, "OnReport | None", float, str, str, str, str
-]
+Facts: TypeAlias = tuple[Environ, Any, Server, "Framing | int", bool, float, str, str, str, str]
 """What is taken down of each request with a body, for the few that will need a drain.
 
 The environ; the server's own stream; the server; how the body is framed (its length, if that is all
-there is to say), and whether the application reads it elsewhere than from ``wsgi.input``; who is
-told; when the request began, in seconds of `time.monotonic`; the protocol, the method, and the path
+there is to say), and whether the application reads it elsewhere than from ``wsgi.input``; when the
+request began, in seconds of `time.monotonic`; the protocol, the method, and the path
 in its two parts. The last ones now, because an application may change its environ.
 """
 
@@ -83,18 +81,26 @@ class Upload:
         "server",
     )
 
-    def __init__(self, facts: Facts, source: Input, start_response: StartResponse | None) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        source: Input,
+        start_response: StartResponse | None,
+        on_report: OnReport | None,
+    ) -> None:
         """Begin with what the application has left of the body by now.
 
         Args:
             facts: What is known of the request.
             source: What the application has of the body.
             start_response: The server's; ``None`` where the adapter does not have it.
+            on_report: Told of the drain; ``None`` when nobody is.
         """
         (
-            environ, stream, server, framed, self._is_read_elsewhere, self._on_report, self._since,
+            environ, stream, server, framed, self._is_read_elsewhere, self._since,
             protocol, method, script_name, path_info,
         ) = facts  # fmt: skip
+        self._on_report = on_report
         if isinstance(framed, int):
             framed = Framing(BodyKind.LENGTH, framed)
         self.environ = environ

@@ -285,10 +285,20 @@ class Connection:
                 self.violations.append(f"{self.body_bytes} bytes of {self.length}")
 
 
+class Arrived(Connection):
+    """A connection that gives what has come without a turn of the event loop, as uvicorn's does."""
+
+    async def _receive(self):
+        is_over = self.is_gone or (self.is_complete and not self.kind.gives_after_end)
+        if self.script and isinstance(self.script[0], bytes) and not is_over:
+            return self._give(self.script.pop(0))
+        return await super()._receive()
+
+
 @functools.cache
-def connection_class(module):
+def connection_class(module, base=Connection):
     """Return one class per module: servers are known by the module of their receive."""
-    return type("Cycle", (Connection,), {"__module__": module})
+    return type("Cycle", (base,), {"__module__": module})
 
 
 async def settle():
@@ -387,6 +397,7 @@ async def serve(
     fails_at=None,
     send_seconds=0.0,
     cancel_after=None,
+    has_arrived=False,
     **request,
 ):
     """Serve one request and return what happened; fail where the server was mistreated.
@@ -403,9 +414,10 @@ async def serve(
         fails_at: At which message ``send()`` raises OSError.
         send_seconds: How long a body message of more than 64 KiB takes to be sent.
         cancel_after: Cancel the application's task after so many seconds.
+        has_arrived: Whether what has come is given without a turn of the event loop.
         request: For `make_scope`.
     """
-    connection = connection_class(kind.module)(
+    connection = connection_class(kind.module, Arrived if has_arrived else Connection)(
         kind,
         body,
         expects=expects,

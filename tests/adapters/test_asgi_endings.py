@@ -164,14 +164,14 @@ async def test_transfer_encoding_overrides_content_length():
 
 
 @pytest.mark.parametrize("row", FEW_ROWS)
-async def test_a_full_process_answers_and_receives_nothing(row):
+async def test_a_full_process_answers_and_takes_nothing_off_the_connection(row):
     assert process_capacity.acquire(1)
     try:
         got = await serve(NO, policy=DrainPolicy(max_concurrent=1), **on(row))
     finally:
         process_capacity.release()
 
-    assert (Outcome.AT_CAPACITY, b"no", 0) == (got.outcome, got.body, got.connection.receives)
+    assert (Outcome.AT_CAPACITY, b"no", 0) == (got.outcome, got.body, got.connection.given)
 
 
 @pytest.mark.parametrize("row", FEW_ROWS)

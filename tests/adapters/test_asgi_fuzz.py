@@ -195,9 +195,10 @@ def innermost(error):
     strict_client=st.booleans(),
     fails_at=st.sampled_from([None, None, None, 0, 1, 2]),
     send_seconds=st.sampled_from([0.0, 0.0, 1.0, 7.0]),
+    has_arrived=st.booleans(),
 )
 def test_whatever_happens_the_bytes_add_up_and_nothing_is_left_running(
-    on, program, upload, row, policy, strict_client, fails_at, send_seconds
+    on, program, upload, row, policy, strict_client, fails_at, send_seconds, has_arrived
 ):
     if strict_client:
         # It reads nothing before its body has been taken, which a bound may leave.
@@ -207,6 +208,7 @@ def test_whatever_happens_the_bytes_add_up_and_nothing_is_left_running(
         "strict_client": strict_client,
         "fails_at": fails_at,
         "send_seconds": send_seconds,
+        "has_arrived": has_arrived,
     }
     try:
         got = run(application, upload, row, policy, on, **more)

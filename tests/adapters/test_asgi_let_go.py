@@ -21,7 +21,7 @@ from tests.adapters.asgi_server import (
     HYPERCORN,
     UNKNOWN,
     UVICORN,
-    Connection,
+    Arrived,
     answering,
     backend,
     body,
@@ -263,18 +263,8 @@ async def test_a_flood_behind_a_streamed_answer_ends_at_its_bound(kind):
     assert (1 if kind is UVICORN else 0) == got.connection.transport.closed
 
 
-class Arrived(Connection):
-    """A connection that gives what has come without a turn of the event loop, as uvicorn's does."""
-
-    async def _receive(self):
-        if self.script and isinstance(self.script[0], bytes):
-            return self._give(self.script.pop(0))
-        return await super()._receive()
-
-
 def arrived(kind, script):
-    cls = type("Arrived", (Arrived,), {"__module__": kind.module})
-    return cls(kind, script)
+    return connection_class(kind.module, Arrived)(kind, script)
 
 
 def run(app, script, *, kind=UVICORN, policy=None, connection=None, **fields):

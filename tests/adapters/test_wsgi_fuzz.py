@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from drainkit import DrainPolicy, LateReadError, Outcome, process_capacity
 from drainkit.testing import Disconnect, FakeClock, ScriptedBody, Silence
+from drainkit_wsgi import _come as come_module
 from drainkit_wsgi import _exchange as exchange_module
 from drainkit_wsgi import _reading as reading_module
 from drainkit_wsgi import _upload as upload_module
-from drainkit_wsgi._input import Input
+from drainkit_wsgi._input import Discarded, Input
+from drainkit_wsgi.servers._cheroot import CherootConnection
+from drainkit_wsgi.servers._gunicorn import GunicornConnection
 from tests.adapters.wsgi_server import MODULES, SOFTWARE, reachable, serve
 
 # --- what an application does ---------------------------------------------------------------------
@@ -247,7 +250,7 @@ POLICIES = st.builds(
 @contextlib.contextmanager
 def virtual_time(clock):
     """Time that moves only with the script, and a client that is quiet at once."""
-    modules = exchange_module, reading_module, upload_module
+    modules = come_module, exchange_module, reading_module, upload_module
     own = [module.time for module in modules], reading_module._QUIET_SECONDS
     for module in modules:
         module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
@@ -260,7 +263,30 @@ def virtual_time(clock):
         reading_module._QUIET_SECONDS = own[1]
 
 
-def served(program, upload, server, connected, *, policy=None, wrap=True):
+@contextlib.contextmanager
+def shown(source):
+    """Let gunicorn and cheroot show how much of a scripted body has come."""
+
+    def has_come(environ, stream, nbytes):
+        come = len(source._buffer)
+        for step in source._script:
+            if not isinstance(step, bytes):
+                break
+            come += len(step)
+        return come >= nbytes
+
+    connections = GunicornConnection, CherootConnection
+    own = [connection.__dict__["has_come"] for connection in connections]
+    for connection in connections:
+        connection.has_come = staticmethod(has_come)
+    try:
+        yield
+    finally:
+        for connection, was in zip(connections, own, strict=True):
+            connection.has_come = was
+
+
+def served(program, upload, server, connected, *, policy=None, wrap=True, is_shown=False):
     """Serve a program once; return what happened and what it saw."""
     script, fields = upload
     application = Application(program)
@@ -268,6 +294,8 @@ def served(program, upload, server, connected, *, policy=None, wrap=True):
     source = ScriptedBody(list(script), clock)
     with contextlib.ExitStack() as stack:
         stack.enter_context(virtual_time(clock))
+        if is_shown:
+            stack.enter_context(shown(source))
         more = {"server": server, **fields}
         if connected is not None and server in ("unknown", "gunicorn"):
             more |= stack.enter_context(reachable(sends=connected))
@@ -293,6 +321,7 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server="cheroot",
     connected=None,
     policy=DrainPolicy(),
+    is_shown=False,
 )
 @example(
     program=Program(["start"], "generator", [("read", ())], False, "well", "413 No"),
@@ -300,6 +329,7 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server="granian",
     connected=None,
     policy=DrainPolicy(),
+    is_shown=False,
 )
 @example(
     program=Program(["start"], "iterator", [1, "worker ends"], False, "error", "200 OK"),
@@ -307,6 +337,7 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server="cheroot",
     connected=None,
     policy=DrainPolicy(),
+    is_shown=False,
 )
 @example(
     program=Program(["start", 100_000, ("read", ())], "list", [], True, "well", "200 OK"),
@@ -314,6 +345,7 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server="wsgiref",
     connected=None,
     policy=DrainPolicy(),
+    is_shown=False,
 )
 @example(
     program=Program(["start"], "iterator", [], False, "reads", "200 OK"),
@@ -321,6 +353,7 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server="cheroot",
     connected=None,
     policy=DrainPolicy(),
+    is_shown=False,
 )
 @given(
     program=programs(),
@@ -328,12 +361,13 @@ def assert_told_of_what_was_left(reports, drain, is_interrupted):
     server=st.sampled_from(sorted({*MODULES, *SOFTWARE})),
     connected=st.sampled_from([None, b"", b"x" * 100]),
     policy=POLICIES,
+    is_shown=st.booleans(),
 )
 def test_an_application_behind_drainkit_is_served_as_without(
-    program, upload, server, connected, policy
+    program, upload, server, connected, policy, is_shown
 ):
     bare, saw = served(program, upload, server, connected, wrap=False)
-    got, told = served(program, upload, server, connected, policy=policy)
+    got, told = served(program, upload, server, connected, policy=policy, is_shown=is_shown)
     whole = b"".join(step for step in upload[0] if isinstance(step, bytes))
     is_late = told.is_late
     # close() may have raised behind it.
@@ -377,7 +411,13 @@ def test_an_application_behind_drainkit_is_served_as_without(
         read_bytes = len(b"".join(told.reads))
         # A read that raised had taken some, and so had one whose bytes are lost with its worker.
         is_counted = got.raised is None
-        if drain is None:
+        if drain is None and isinstance(told.stream._stream, Discarded):
+            event("what has come is taken")
+            (report,) = got.reports
+            assert Outcome.COMPLETE is report.outcome
+            assert read_bytes == report.bytes_read or not is_counted
+            assert got.source.given_bytes == report.bytes_read + report.bytes_discarded
+        elif drain is None:
             assert told.stream.left_bytes <= 0 or is_interrupted
             assert read_bytes == got.source.given_bytes or not is_counted
             assert [] == got.reports

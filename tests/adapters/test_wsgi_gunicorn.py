@@ -48,5 +48,5 @@ def test_an_application_receives_as_much_at_once_as_without_drainkit():
 def test_a_drain_receives_no_more_at_once_than_a_thread_is_to_hold():
     asked_bytes, outcomes = served(answering(b"no"))
 
-    assert (256 * KIB, 8 * MIB) == (max(asked_bytes), sum(asked_bytes))
+    assert (128 * KIB, 8 * MIB) == (max(asked_bytes), sum(asked_bytes))
     assert [Outcome.COMPLETE] == outcomes

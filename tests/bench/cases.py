@@ -45,6 +45,7 @@ class Case:
         body: The body; for ASGI in its messages.
         x: The place on the curve's axis.
         is_early: Whether the application answers without reading, so that a handler could read.
+        stream: Makes the ``wsgi.input`` of the body.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case:
     body: Any
     x: float | None = None
     is_early: bool = False
+    stream: Callable[[bytes], Any] = scripted.Body
 
     @property
     def key(self) -> str:
@@ -72,7 +74,8 @@ class Case:
         if self.interface == "wsgi":
             app = _after_reading(app) if contender == HANDLER else app
             serve: Any = scripted.serve_wsgi
-            return functools.partial(serve, wsgi(contender, app), self.request, self.body)
+            app = wsgi(contender, app)
+            return functools.partial(serve, app, self.request, self.body, self.stream)
         app = _after_receiving(app) if contender == HANDLER else app
         serve = scripted.serve_asgi
         return functools.partial(serve, asgi(contender, app), self.request, self.body)
@@ -204,8 +207,8 @@ _connection, _client = socket.socketpair()
 
 def _wsgi_cases() -> Iterator[Case]:
     def case(name: str, make: Any, body: bytes = _BODY, **more: Any) -> Case:
-        extra = {name: more.pop(name) for name in ("x", "is_early") if name in more}
-        request = scripted.environ("POST", CONTENT_LENGTH=_LENGTH, **more)
+        extra = {name: more.pop(name) for name in ("x", "is_early", "stream") if name in more}
+        request = scripted.environ("POST", CONTENT_LENGTH=str(len(body)), **more)
         return Case(
             name=f"WSGI {name}", interface="wsgi", make=make, request=request, body=body, **extra
         )
@@ -223,8 +226,13 @@ def _wsgi_cases() -> Iterator[Case]:
     yield case("POST, Flask form", _flask_form, form, CONTENT_TYPE=scripted.FORM_TYPE)
     yield case("POST, Django form", _django_form, form, CONTENT_TYPE=scripted.FORM_TYPE)
     yield case("POST answered early", _is(_refuses), is_early=True)
-    watched = {"gunicorn.socket": _connection}
-    yield case("POST answered early, watched", _is(_refuses), is_early=True, **watched)
+    yield case("POST of 1 KiB answered early", _is(_refuses), _BODY[:1024], is_early=True)
+    # Behind its answer a drain with a deadline reads it.
+    to_come: dict[str, Any] = {
+        "gunicorn.socket": _connection,
+        "stream": scripted.BodyToCome,
+    }
+    yield case("POST answered early, watched", _is(_refuses), is_early=True, **to_come)
     for reads in READS:
         yield case("POST by reads", _is(_reads_parts(reads)), x=reads)
     for headers in HEADERS:

@@ -22,7 +22,7 @@ _CASES = (
     "WSGI GET",
     "WSGI POST, read()",
     "WSGI POST by reads 64",
-    "WSGI POST answered early",
+    "WSGI POST of 1 KiB answered early",
     "ASGI GET",
     "ASGI POST, receive()",
     "ASGI POST by messages 64",

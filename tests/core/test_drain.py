@@ -159,6 +159,47 @@ def test_a_full_process_leaves_the_body_alone_at_once(make, capacity):
     first.stop(Outcome.ERROR, 0.0)
 
 
+def test_a_rest_that_has_come_is_complete_also_where_every_place_is_taken(make, capacity):
+    """It holds nobody up, so there is nothing to be bounded."""
+    other = make(max_concurrent=1)
+    other.begin(0.0)
+    drain = make(length(1000), max_concurrent=1)
+    drain.app_read(400, True)
+    report = drain.received_rest(600, 5.0)
+
+    assert Outcome.COMPLETE == reports(report)
+    assert (400, 600, 1000, 0.0) == (
+        report.bytes_read,
+        report.bytes_discarded,
+        report.declared_bytes,
+        report.seconds,
+    )
+    assert (report, True) == (drain.report, drain.settled)
+    assert 1 == capacity.active
+    other.stop(Outcome.ERROR, 5.0)
+
+
+@pytest.mark.parametrize("policy", [None, DrainPolicy(max_bytes=0)], ids=["None", "0"])
+def test_a_rest_that_has_come_and_is_to_be_left_alone_is_declined(policy):
+    report = Drain(policy, length(1000)).received_rest(1000, 5.0)
+
+    assert (Outcome.DECLINED, 0) == (reports(report), report.bytes_discarded)
+
+
+def test_a_rest_that_has_come_counts_the_time_before_a_pause(make):
+    drain = make(length(1000))
+    drain.begin(0.0)
+    drain.received(400, True, 1.5)
+    drain.pause(2.0)
+    report = drain.received_rest(600, 9.0)
+
+    assert (Outcome.COMPLETE, 1000, 2.0) == (
+        reports(report),
+        report.bytes_discarded,
+        report.seconds,
+    )
+
+
 def test_a_client_that_leaves_ends_the_drain(make):
     drain = make()
     drain.begin(0.0)
@@ -861,9 +902,13 @@ def test_a_drain_begins_once(make):
 
     with pytest.raises(RuntimeError, match=r"^begin\(\) when a drain is under way$"):
         drain.begin(1.0)
+    with pytest.raises(RuntimeError, match=r"^received_rest\(\) when a drain is under way$"):
+        drain.received_rest(0, 1.0)
     drain.stop(Outcome.ERROR, 1.0)
     with pytest.raises(RuntimeError, match=r"^begin\(\) when the drain has ended$"):
         drain.begin(1.0)
+    with pytest.raises(RuntimeError, match=r"^received_rest\(\) when the drain has ended$"):
+        drain.received_rest(0, 1.0)
 
 
 def test_stop_may_be_called_at_any_time_and_keeps_the_first_report(make):

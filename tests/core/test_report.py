@@ -7,7 +7,7 @@ import unittest.mock
 
 import pytest
 
-from drainkit import DrainReport, Outcome, answered, publish
+from drainkit import DrainReport, Outcome, answered, is_heard, publish
 from drainkit import _report as report_module
 
 REPORT = DrainReport(
@@ -163,6 +163,18 @@ def test_a_clock_that_goes_backwards_silences_nothing(log):
     publish(REPORT, None, 5.0)
 
     assert 2 == len(log.records)
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
+def test_somebody_hears_of_a_complete_drain_if_publishing_it_reaches_anybody(caplog, level):
+    caplog.set_level(level, logger="drainkit")
+    told = []
+    for on_report in (None, told.append):
+        caplog.clear()
+        told.clear()
+        publish(changed(outcome=Outcome.COMPLETE), on_report, 0.0)
+
+        assert is_heard(on_report) is bool(told or caplog.records)
 
 
 def test_threads_hold_back_all_but_one(log):

@@ -95,8 +95,9 @@ SERVERS = (
     ),
 )
 
-# Looking at what is loaded takes as long as a small request, so each answer is kept.
-_known: dict[tuple[str, str], Server] = {}
+# Looking at what is loaded takes as long as a small request, so each answer is kept: by the classes
+# of a server's objects where both functions are methods, and otherwise by the modules' names.
+_known: dict[tuple[Any, Any], Server] = {}
 _MOST_KNOWN = 64
 
 
@@ -106,13 +107,19 @@ def server_of(receive: Receive, send: Send) -> Server:
     Where middleware stands between, the server is the one that is loaded in this process, if
     it is only one.
     """
+    owners = (type(getattr(receive, "__self__", None)), type(getattr(send, "__self__", None)))
+    return _known.get(owners) or _look_up(owners, receive, send)
+
+
+def _look_up(owners: tuple[type, type], receive: Receive, send: Send) -> Server:
     modules = (_module_of_receive(receive), _module_of(send))
-    server = _known.get(modules)
+    key = modules if type(None) in owners else owners
+    server = _known.get(key)
     if server is None:
         server = _find(modules)
         # A process has a handful of such pairs; more would be a mistake, and must not grow.
         if len(_known) < _MOST_KNOWN:
-            _known[modules] = server
+            _known[key] = server
     return server
 
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._connection import FileConnection
+from drainkit_wsgi._types import Environ
+
+from ._connection import FileConnection, have_come
 
 
 class CherootConnection(FileConnection):
     """A connection of cheroot (cheroot/server.py, KnownLengthRFile and ChunkedRFile)."""
 
     __slots__ = ()
+
+    @staticmethod
+    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
+        """Tell it by the buffer of the stream's file, and by what its socket has."""
+        file = getattr(stream, "rfile", None)
+        try:
+            # cheroot/makefile.py: a buffer that has data is shown without a read.
+            buffered_bytes = len(file.peek(0)) if file.has_data() else 0  # type: ignore[union-attr]
+        except AttributeError:
+            return False
+        return have_come(nbytes, buffered_bytes, environ, file)
 
     @property
     def socket(self) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
 import math
 import selectors
 import sys
@@ -10,6 +12,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from drainkit_wsgi._types import Environ
+
+if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
+    import fcntl
+    import termios
 
 
 def descriptor_of(thing: Any) -> int | None:
@@ -22,6 +28,28 @@ def descriptor_of(thing: Any) -> int | None:
     except (AttributeError, OSError, ValueError):
         return None
     return descriptor if isinstance(descriptor, int) and descriptor >= 0 else None
+
+
+def have_come(nbytes: int, buffered_bytes: int, environ: Environ, connection: Any) -> bool:
+    """Tell whether so many bytes of a body have surely come.
+
+    Args:
+        nbytes: How many.
+        buffered_bytes: How many the server has in buffers of its own.
+        environ: The WSGI environ.
+        connection: The socket, or a stream that has its ``fileno()``.
+    """
+    if buffered_bytes >= nbytes:
+        return True
+    if environ.get("wsgi.url_scheme") == "https":
+        return False  # the connection has records, of which the last may not be whole
+    descriptor = descriptor_of(connection)
+    if descriptor is None:
+        return False
+    waiting = array.array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    return buffered_bytes + waiting[0] >= nbytes
 
 
 class Connection:
@@ -43,6 +71,23 @@ class Connection:
         self._environ = environ
         self._stream = stream
         self._start_response = start_response
+
+    is_out_of_reach: ClassVar[bool] = True
+    """Whether no descriptor is ever to be had."""
+
+    @staticmethod
+    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
+        """Tell whether so much of a body has surely come: then a read of it waits for nobody.
+
+        False where that cannot be known. No object is made for it: it is asked for each early
+        answer to a small body.
+
+        Args:
+            environ: The WSGI environ.
+            stream: The server's own ``wsgi.input``.
+            nbytes: What is left of the body, whose length is known.
+        """
+        return False
 
     @property
     def descriptor(self) -> int | None:
@@ -137,6 +182,8 @@ class StreamConnection(Connection):
 
     __slots__ = ()
 
+    is_out_of_reach = False
+
     @property
     def descriptor(self) -> int | None:
         """That of the stream."""
@@ -148,6 +195,8 @@ class FileConnection(Connection):
 
     __slots__ = ()
 
+    is_out_of_reach = False
+
     @property
     def descriptor(self) -> int | None:
         """That of the stream's file."""
@@ -158,6 +207,8 @@ class SocketConnection(Connection):
     """A connection whose socket stands in the environ."""
 
     __slots__ = ()
+
+    is_out_of_reach = False
 
     key: ClassVar[str]
 

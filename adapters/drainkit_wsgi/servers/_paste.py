@@ -10,6 +10,8 @@ class PasteConnection(Connection):
 
     __slots__ = ()
 
+    is_out_of_reach = False
+
     @property
     def descriptor(self) -> int | None:
         """That of the stream's file."""

@@ -1,0 +1,85 @@
+"""An answer that passes as it is, because the whole body has come already.
+
+Most early answers are to small bodies that came in the packet of their headers: a 401 or a 422 to a
+JSON document. Such a body is taken off the server when its answer begins. So nothing of the answer
+has to wait for it, and nothing is made that only a drain needs.
+
+Rule 1: nothing waits for a body. What has not come is left to a `Response`.
+Rule 2: what was taken is the application's until it has answered: its next messages, in order.
+Rule 3: it is told of as any other drain is, if anybody hears.
+"""
+
+from __future__ import annotations
+
+from drainkit import Outcome, is_heard
+
+from ._ahead import ANSWERED, CAME, SERVER, UNANSWERED
+from ._messages import BODY, LAST_MESSAGES, START, nbytes_of, plain_length
+from ._types import Message
+from ._upload import Upload
+
+# As much as the servers hold for an application that has not asked, so that none is held in
+# addition.
+_SMALL_BYTES = 65_536
+
+
+class Passing(Upload):
+    """The body of one request, and an answer that passes it by."""
+
+    __slots__ = ()
+
+    def _may_pass(self) -> bool:
+        """Tell whether the answer may pass as it is; when it begins, take what has come."""
+        if self.gate is not UNANSWERED:
+            return self.is_taken or self.gate is not SERVER
+        self.answered()
+        policy = self._control.policy
+        length = plain_length(self._fields)
+        if (
+            length is None
+            or length > _SMALL_BYTES
+            or self._is_busy
+            or not self._is_stepped
+            or policy is None
+            or (policy.max_bytes is not None and length > policy.max_bytes)
+        ):
+            return False
+        try:
+            has_come = self._has_come_whole()
+        except Exception as exc:
+            detail = f"{type(exc).__name__}: {exc}"
+            self.report(self.open_drain().stop(Outcome.ERROR, self._clock(), detail))
+            return False
+        if has_come:
+            self.gate = CAME
+        return has_come
+
+    async def _pass(self, message: Message) -> None:
+        """Send a message of the answer as it is; what has come is discarded before the last."""
+        if message["type"] == START:
+            self._start = message
+        elif self.gate is CAME and self._is_last(message):
+            self._discard_what_came()
+            try:
+                await self._send(message)
+            finally:
+                self.over()
+            return
+        await self._send(message)
+
+    def _is_last(self, message: Message) -> bool:
+        kind = message["type"]
+        if kind == BODY:
+            has_trailers = self._start is not None and self._start.get("trailers", False)
+            return not (has_trailers or message.get("more_body", False))
+        return kind in LAST_MESSAGES and not message.get(LAST_MESSAGES[kind], False)
+
+    def _discard_what_came(self) -> None:
+        self.gate = ANSWERED
+        self.is_taken = True
+        came, self._came = self._came or (), None
+        policy = self._control.policy
+        if policy is None or policy.max_bytes == 0 or is_heard(self._on_report):
+            drain = self.open_drain()
+            nbytes = sum(nbytes_of(message) for message in came)
+            self.report(drain.received_rest(nbytes, self._clock()))
