@@ -23,7 +23,7 @@ from ._response import (
 )
 from ._types import ExcInfo, Headers, StartResponse, Write
 from ._upload import Facts
-from ._whole import whole, whole_length
+from ._whole import Whole, whole_length
 
 _BY_LENGTH = Framing(BodyKind.LENGTH)
 
@@ -145,7 +145,7 @@ class PromptResponse(Iterator[bytes]):
             if nbytes is None:
                 return self
             self.passed_bytes = nbytes
-            return whole(result, self.close, self._facts[2])
+            return Whole(result, self.close)
         if moment is _FIRST:
             self._release(nbytes)
             if owner.take_what_has_come():

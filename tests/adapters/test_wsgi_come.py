@@ -592,29 +592,6 @@ def test_where_the_body_goes_first_the_answer_is_returned_as_it_is(no_drain):
         assert (Outcome.COMPLETE, b"no") == (got.outcome, got.body)
 
 
-def test_granian_gets_a_list_and_is_done_with_the_body_when_it_lets_it_go():
-    """It sends a list at once and closes none; anything else it sends piece by piece."""
-    stream = type("WSGIBody", (io.BytesIO,), {"__module__": "granian._granian"})(BODY)
-    environ, _ = make_environ(b"", [], length=KIB, **{"wsgi.input": stream})
-    reports = []
-    result = DrainMiddleware(NO, on_report=reports.append)(environ, lambda *start: None)
-
-    assert isinstance(result, list)
-    assert ([b"no"], []) == (list(result), reports)
-
-    del result
-
-    assert [Outcome.COMPLETE] == [report.outcome for report in reports]
-
-
-def test_a_list_that_is_closed_and_let_go_is_told_of_once():
-    got = serve(NO, BODY, server="granian")
-    reports = got.reports
-    got.result = None
-
-    assert 1 == len(reports)
-
-
 @pytest.mark.parametrize("make", [None, generator], ids=["list", "generator"])
 def test_nothing_waits_for_the_garbage_collector(make):
     gc.disable()

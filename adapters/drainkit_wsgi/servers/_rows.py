@@ -53,7 +53,6 @@ SERVERS = (
         input_module="granian._granian",
         software="Granian",
         connection=GranianConnection,
-        forgets_lists=True,  # granian/wsgi.py, _runner
         largest_read_bytes=256 * 1024,  # its reads cost nothing more, and each costs drainkit
     ),
     Server(

@@ -44,8 +44,6 @@ class Server:
             only when it has called the iterable's ``close()``.
         closes_silently: It closes its connection behind every answer, and does not say so. A client
             would send its next request into the close, so drainkit says it for an early answer.
-        forgets_lists: It takes a list as it is, sends it, and lets it go without a call of
-            ``close()``. Every other iterable costs it more than all that drainkit does.
         connection: How its connections are reached.
         holds: What a drain holds; ``None`` where each environ says it (``wsgi.multithread``).
         threads: How many threads it has, where that is a fact of the server; ``None`` where its
@@ -63,7 +61,6 @@ class Server:
     moments_with_length: Moments | None = None
     ends_behind_close: bool = False
     closes_silently: bool = False
-    forgets_lists: bool = False
     connection: type[Connection] = Connection
     holds: Resource | None = None
     threads: float | None = None
