@@ -43,10 +43,14 @@ class Read(NamedTuple):
         max_bytes: Ask for no more bytes than this; never more than is left of a body whose length
             is known. A server that hands over messages of its own size may exceed it.
         wait_seconds: Wait no longer than this, then call `Drain.waited`.
+        most_seconds: A read that blocks until it has all that it asked for may last so long, if
+            the client is seen to send meanwhile, and is never silent for *wait_seconds*: to the
+            nearest bound that no byte moves.
     """
 
     max_bytes: int
     wait_seconds: float
+    most_seconds: float
 
 
 Step: TypeAlias = Read | DrainReport
@@ -302,18 +306,40 @@ class Drain:
         self._last_read = now
         return self._next(now)
 
-    def waited(self, now: float, nbytes: int = 0) -> Step:
+    def waited(self, now: float, nbytes: int = 0, *, last_at: float = -math.inf) -> Step:
         """Take note that the wait ran out; one that was cut short goes on.
 
         Args:
             now: The time in seconds.
             nbytes: Bytes that a blocked read had gathered when it was interrupted. They count as
                 discarded, but were not enough to count as progress.
+            last_at: When the client was last seen to send, if anybody saw it.
         """
         self._expect_draining("waited")
         self.bytes_discarded += nbytes
         self._arrived_bytes += nbytes
+        if last_at > self._last_progress:
+            self._last_progress = last_at
         return self._next(now)
+
+    def is_silence(self, nbytes: int, seconds: float) -> bool:
+        """Tell whether a read that nobody could watch or end is to count as a silence.
+
+        It is one if it gave less, for each `idle_seconds` that it took, than the slowest client
+        sends that is borne.
+
+        Args:
+            nbytes: How many bytes it gave.
+            seconds: How long it took.
+
+        Raises:
+            RuntimeError: The drain is not under way.
+        """
+        self._expect_draining("is_silence")
+        idle_seconds = self._bounds.idle_seconds
+        return seconds > idle_seconds and (
+            nbytes * idle_seconds < _slowest_bytes(self._bounds) * seconds
+        )
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""
@@ -381,10 +407,7 @@ class Drain:
         self._last_progress = self._last_read = now
         self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(
-            largest_read_bytes,
-            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
-        )
+        self._read_bytes = min(largest_read_bytes, _slowest_bytes(policy))
         return self._next(now)
 
     def _next(self, now: float) -> Step:
@@ -411,8 +434,10 @@ class Drain:
         remaining = self.remaining_bytes
         if remaining and remaining < max_bytes:
             max_bytes = remaining
-        wait_seconds = idle_left if idle_left < whole_left else whole_left
-        return Read(max_bytes, rate_left if rate_left < wait_seconds else wait_seconds)
+        most_seconds = rate_left if rate_left < whole_left else whole_left
+        return Read(
+            max_bytes, idle_left if idle_left < most_seconds else most_seconds, most_seconds
+        )
 
     def _seconds_left(self, policy: DrainPolicy, now: float) -> tuple[float, float, float]:
         """Return what is left of the whole drain, of the silence and of the rate."""
@@ -481,6 +506,11 @@ class Drain:
             max_concurrent=self._max_concurrent,
         )
         return self.report
+
+
+def _slowest_bytes(policy: DrainPolicy) -> int:
+    """Return what the slowest client that is borne sends in `idle_seconds`."""
+    return max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds))
 
 
 _ENDS_OF_SILENCE = frozenset(

@@ -10,8 +10,11 @@ it never interrupts a request that has finished draining.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +23,11 @@ from typing import Any, Self
 # How much later than a socket's own timeout the read side is shut: long enough for the timeout
 # to come first, short enough to keep a deadline exact to 0.25 s.
 _AFTER_TIMEOUT_SECONDS = 0.2
+
+# The kernel's own account of a connection: tcpi_last_data_recv of Linux's struct tcp_info
+# (include/uapi/linux/tcp.h), milliseconds since data came in order. All of TLS and of chunks is
+# data; only the bounds that no byte moves tell what is body.
+_TCP_INFO = struct.Struct("=52xI")
 
 # What every clock and every socket can wait; a policy may allow more.
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -54,20 +62,62 @@ def is_unix_socket(descriptor: int) -> bool:
     return False
 
 
+def last_arrival(descriptor: int, now: float) -> float:
+    """Return when a connection last received data, in seconds of `time.monotonic`.
+
+    Args:
+        descriptor: That of the connection.
+        now: The time.
+
+    Returns:
+        The time; minus infinity where the kernel does not tell it: of a Unix socket, and on other
+        systems than Linux.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
+            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+            if len(facts) == _TCP_INFO.size:
+                milliseconds: int = _TCP_INFO.unpack(facts)[0]
+                return now - milliseconds / 1000
+    return -math.inf
+
+
 class Watch:
     """One connection whose blocking reads must end at a deadline.
 
     Attributes:
-        deadline: When to interrupt, in seconds of `time.monotonic`.
+        deadline: When to interrupt, in seconds of `time.monotonic`; later when the client has
+            sent something meanwhile.
+        silent_seconds: So long behind what it sent last.
+        latest: But never later than this.
+        last_at: When it was last seen to send.
         fired: Whether the read side has been shut.
     """
 
-    __slots__ = ("_descriptor", "deadline", "fired")
+    __slots__ = ("_descriptor", "deadline", "fired", "last_at", "latest", "silent_seconds")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.deadline = float("inf")
+        self.deadline = math.inf
+        self.silent_seconds = 0.0
+        self.latest = -math.inf
+        self.last_at = -math.inf
         self.fired = False
+
+    def gets_on(self, now: float) -> bool:
+        """Move a deadline that has come, if the client has sent something; say whether it did."""
+        deadline = self.deadline
+        if self.latest <= now:
+            return False
+        self.last_at = last_arrival(self._descriptor, now)
+        later = min(self.last_at + self.silent_seconds, self.latest)
+        if later <= now:
+            return False
+        # Unless a new read has just begun, which has its own. That of the old one is at most a
+        # little later, and within the bounds that no byte moves.
+        if self.deadline == deadline:
+            self.deadline = later
+        return True
 
     def shut(self) -> None:
         """Shut the read side: a blocked read returns, later ones see the end of the stream.
@@ -93,7 +143,7 @@ class _Watchdog:
         self._condition: threading.Condition | None = None
         self._is_running = False
         self._watches: set[Watch] = set()
-        self._wakes_at = float("inf")
+        self._wakes_at = math.inf
 
     def watch(self, descriptor: int) -> Watch:
         """Watch a connection until `end`; `allow` says for how long it may block."""
@@ -115,9 +165,15 @@ class _Watchdog:
             self._watches.discard(watch)
             watch.close()
 
-    def allow(self, watch: Watch, seconds: float) -> None:
-        """Move a watch's deadline to *seconds* from now."""
-        deadline = time.monotonic() + seconds
+    def allow(self, watch: Watch, seconds: float, most_seconds: float = 0.0) -> None:
+        """Move a watch's deadline to *seconds* from now.
+
+        While the client is seen to send it moves by itself, to *most_seconds* from now.
+        """
+        now = time.monotonic()
+        watch.silent_seconds = seconds
+        watch.latest = now + most_seconds
+        deadline = now + seconds
         if deadline >= watch.deadline or self._condition is None:
             watch.deadline = deadline  # the thread wakes too early, and looks again
             return
@@ -152,16 +208,16 @@ class _Watchdog:
             while True:
                 self._wakes_at = min(
                     (watch.deadline for watch in self._watches if not watch.fired),
-                    default=float("inf"),
+                    default=math.inf,
                 )
-                if self._wakes_at == float("inf"):
+                if self._wakes_at == math.inf:
                     condition.wait()
                 else:
                     seconds = max(0.0, self._wakes_at - time.monotonic())
                     condition.wait(min(seconds, _LONGEST_WAIT_SECONDS))
                 now = time.monotonic()
                 for watch in self._watches:
-                    if not watch.fired and watch.deadline <= now:
+                    if not watch.fired and watch.deadline <= now and not watch.gets_on(now):
                         watch.shut()
 
     def _forget(self) -> None:
@@ -169,7 +225,7 @@ class _Watchdog:
         self._new_lock = threading.Lock()
         self._condition = None
         self._is_running = False
-        self._wakes_at = float("inf")
+        self._wakes_at = math.inf
         watches, self._watches = self._watches, set()
         for watch in watches:
             watch.close()
@@ -220,14 +276,26 @@ class Deadline:
             if self._connection is not None:
                 self._connection.settimeout(self._timeout)
 
-    def allow(self, seconds: float) -> None:
-        """Let the next read last no longer than this."""
+    def allow(self, seconds: float, most_seconds: float = 0.0) -> None:
+        """Let the next read last no longer than this.
+
+        Args:
+            seconds: How long; counted from the last byte that came, where the kernel tells when
+                that was.
+            most_seconds: And no longer than this, whatever comes.
+        """
         if self._watch is None:
             return
         if self._connection is not None:
             self._connection.settimeout(min(seconds, _LONGEST_WAIT_SECONDS))
             seconds += _AFTER_TIMEOUT_SECONDS
-        _watchdog.allow(self._watch, seconds)
+            most_seconds += _AFTER_TIMEOUT_SECONDS
+        _watchdog.allow(self._watch, seconds, most_seconds)
+
+    @property
+    def last_at(self) -> float:
+        """When the client was last seen to send during a read; minus infinity if nobody looked."""
+        return -math.inf if self._watch is None else self._watch.last_at
 
     @property
     def fired(self) -> bool:

@@ -335,6 +335,104 @@ def test_a_body_that_gunicorn_has_already_is_not_waited_for(pair):
     assert time.monotonic() - started < LATE_SECONDS
 
 
+# --- as long as it gets on ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tcp_pair():
+    """Two ends of a TCP connection, of which Linux tells when something came: server and client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), LIMIT_SECONDS)
+        server, _ = listener.accept()
+    with server, client:
+        yield server, client
+
+
+on_linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux tells when data came"
+)
+
+
+@on_linux
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("app", ["behind the response", "before the response"])
+def test_a_read_that_gets_on_is_not_ended_because_it_asked_for_much(tcp_pair, app, framing):
+    """The client was quick, so that much is asked for, and is slow now."""
+    server, client = tcp_pair
+    length = 30_000
+    fields = {"length": length}
+    if framing == "chunked":
+        fields = {
+            "length": None,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input_terminated": True,
+        }
+
+    def send():
+        client.sendall(b"x" * 20_000)
+        for _ in range(10):
+            time.sleep(0.1)
+            client.sendall(b"x" * 1000)
+        client.shutdown(socket.SHUT_WR)  # where these chunks have no end of their own
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    got, _ = serve_on(server, APPS[app], policy=DrainPolicy(idle_seconds=0.4), **fields)
+    sender.join(LIMIT_SECONDS)
+
+    assert (None, Outcome.COMPLETE) == (got.raised, got.outcome)
+    assert length == got.report.bytes_discarded
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("outcome", "policy"),
+    [
+        (Outcome.TIME_LIMIT, {"max_seconds": 0.6}),
+        (Outcome.TOO_SLOW, {"min_bytes_per_second": 1000, "grace_seconds": 0.6}),
+        (Outcome.BYTE_LIMIT, {"max_bytes": 99_000}),
+    ],
+)
+def test_bytes_that_come_move_no_bound_but_silence(tcp_pair, outcome, policy):
+    """One now and then passes every limit on silence."""
+    server, client = tcp_pair
+    fields = {"min_bytes_per_second": 0, "idle_seconds": 0.3, **policy}
+    with dripping(client, every_seconds=0.02):
+        got, seconds = serve_on(server, policy=DrainPolicy(**fields))
+
+    assert outcome is got.outcome
+    assert 0.3 <= seconds < 0.6 + LATE_SECONDS
+    assert got.report.bytes_discarded < 200
+
+
+@on_linux
+def test_silence_counts_from_the_last_byte_of_a_read_that_is_never_filled(tcp_pair):
+    server, client = tcp_pair
+
+    def send():
+        for _ in range(5):
+            time.sleep(0.1)
+            client.sendall(b"x")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    policy = DrainPolicy(min_bytes_per_second=0, idle_seconds=0.4)
+    got, seconds = serve_on(server, policy=policy)
+    sender.join(LIMIT_SECONDS)
+
+    assert (Outcome.IDLE, 5) == (got.outcome, got.report.bytes_discarded)
+    assert 0.85 <= seconds < 0.9 + LATE_SECONDS
+
+
+def test_of_what_tells_nothing_the_whole_read_must_come_in_time(pair):
+    """A Unix socket, and every socket of another system."""
+    server, client = pair
+    with dripping(client, every_seconds=0.02):
+        got, _ = serve_on(server, policy=DrainPolicy(min_bytes_per_second=0, idle_seconds=0.3))
+
+    assert Outcome.IDLE is got.outcome
+
+
 def readable_behind(server, client):
     """Tell whether a byte that is sent now still arrives, behind those that were left."""
     client.sendall(b"!")
