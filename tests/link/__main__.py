@@ -4,6 +4,7 @@ Writes ``docs/links.json``, and from it and the matrices over links the page and
 """
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             size_bytes=options.size_bytes,
             limit_seconds=options.limit_seconds,
             platform=results.machine(),
+            links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
         )
         record.RECORD.write_text(record.text(told), encoding="utf-8")
         _say(f"wrote {record.RECORD}")
