@@ -95,7 +95,8 @@ def text(matrix: Matrix, json_name: str, image_name: str) -> str:
             "`Connection: close`) are the raw sockets of {py:mod}`drainkit_clients`.\n",
             *_pictures(matrix, image_name),
             *_deployments(matrix),
-            *_not_whole(matrix),
+            "## Cells that are not whole with drainkit\n",
+            *not_whole(matrix),
             *_order(matrix),
         ]
     )
@@ -111,7 +112,8 @@ def _pictures(matrix: Matrix, image_name: str) -> Iterator[str]:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Return a table's lines."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'|'.join(['---'] * len(head))}|"
     for row in rows:
@@ -139,7 +141,7 @@ def _deployments(matrix: Matrix) -> Iterator[str]:
                 _instead(bare) if bare else _NOTHING,
             )
         )
-    yield from _table(("deployment", "versions", "without", "with", "without, instead"), rows)
+    yield from table(("deployment", "versions", "without", "with", "without, instead"), rows)
 
 
 def _share(matrix: Matrix, half: str, name: str) -> str:
@@ -180,8 +182,8 @@ def _short(words: str) -> str:
     return "broken answer"
 
 
-def _not_whole(matrix: Matrix) -> Iterator[str]:
-    yield "## Cells that are not whole with drainkit\n"
+def not_whole(matrix: Matrix) -> Iterator[str]:
+    """Return a table of the cells that are not whole with drainkit, and why."""
     rows = []
     for name, row in matrix["deployments"].items():
         half = row.get(WITH)
@@ -197,7 +199,7 @@ def _not_whole(matrix: Matrix) -> Iterator[str]:
                     share = f"{cell['delivered']} of {cell['tries']}"
                     rows.append((f"`{name}`", f"{client}, {case}", share, why))
     if rows:
-        yield from _table(("deployment", "client, answer", "delivered", "why"), rows)
+        yield from table(("deployment", "client, answer", "delivered", "why"), rows)
     else:
         yield "None.\n"
 
@@ -222,7 +224,7 @@ def _order(matrix: Matrix) -> Iterator[str]:
             if any(cells):
                 rows.append((f"`{name}`", case, *_times(cells[0]), *_times(cells[1])))
     head = ("first byte", "whole", "uploaded")
-    yield from _table(
+    yield from table(
         (
             "deployment",
             "answer",
