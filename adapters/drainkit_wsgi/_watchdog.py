@@ -132,7 +132,9 @@ class Watch:
         """Give the duplicate up. Does nothing twice: its number may be another's by then."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # Not os.close(): gevent's puts it off until its loop has something else to do, and as
+            # long the connection stays open. Nothing waits for this descriptor.
+            socket.close(descriptor)
 
 
 class _Watchdog:
