@@ -102,6 +102,7 @@ class Drain:
         "_doomed",
         "_elapsed",
         "_ends_at",
+        "_idle_seconds",
         "_invited",
         "_largest_read_bytes",
         "_last_progress",
@@ -168,6 +169,7 @@ class Drain:
         self._capacity = capacity
         self._placed = False
         # The bounds in force, once the drain has begun.
+        self._idle_seconds = defaults.idle_seconds
         self._max_seconds: float | None = None
         self._max_concurrent: int | None = None
         self._elapsed = 0.0
@@ -186,6 +188,14 @@ class Drain:
     @invited.setter
     def invited(self, invited: bool) -> None:
         self._invited = invited
+
+    @property
+    def idle_seconds(self) -> float:
+        """The longest silence of the client, in seconds: the policy's, or by what is held."""
+        policy = self.policy
+        if policy is None or policy.idle_seconds is None:
+            return self._defaults.idle_seconds
+        return policy.idle_seconds
 
     @property
     def untouched(self) -> bool:
@@ -336,10 +346,8 @@ class Drain:
             RuntimeError: The drain is not under way.
         """
         self._expect_draining("is_silence")
-        idle_seconds = self._bounds.idle_seconds
-        return seconds > idle_seconds and (
-            nbytes * idle_seconds < _slowest_bytes(self._bounds) * seconds
-        )
+        idle_seconds = self._idle_seconds
+        return seconds > idle_seconds and nbytes * idle_seconds < self._slowest_bytes * seconds
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""
@@ -374,6 +382,12 @@ class Drain:
         return self._end(outcome, now, detail)
 
     @property
+    def _slowest_bytes(self) -> int:
+        """What the slowest client that is borne sends in `idle_seconds`."""
+        least_bytes = self._bounds.min_bytes_per_second * self._idle_seconds
+        return max(_SMALLEST_READ_BYTES, int(least_bytes))
+
+    @property
     def _state(self) -> str:
         if self.under_way:
             return "a drain is under way"
@@ -401,13 +415,14 @@ class Drain:
         if not self._capacity.acquire(max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
         self._bounds = policy
+        self._idle_seconds = self.idle_seconds
         self._placed = True
         self.under_way = True
         self._doomed = self.doomed
         self._last_progress = self._last_read = now
         self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(largest_read_bytes, _slowest_bytes(policy))
+        self._read_bytes = min(largest_read_bytes, self._slowest_bytes)
         return self._next(now)
 
     def _next(self, now: float) -> Step:
@@ -443,9 +458,9 @@ class Drain:
         """Return what is left of the whole drain, of the silence and of the rate."""
         elapsed = now - self._started
         whole_left = self._ends_at - now
-        idle_left = policy.idle_seconds - (now - self._last_progress)
+        idle_left = self._idle_seconds - (now - self._last_progress)
         if self._doomed:
-            whole_left = min(whole_left, policy.idle_seconds - elapsed)
+            whole_left = min(whole_left, self._idle_seconds - elapsed)
         if policy.min_bytes_per_second == 0:
             return whole_left, idle_left, whole_left
         # Until the average falls below the minimum, if nothing more comes. There is no average of
@@ -458,7 +473,7 @@ class Drain:
 
     def _adapt_read_bytes(self, now: float) -> None:
         took_seconds = now - self._last_read
-        idle_seconds = self._bounds.idle_seconds
+        idle_seconds = self._idle_seconds
         long_seconds = idle_seconds * _LONG_READ
         if took_seconds > long_seconds:
             self._read_bytes = max(_SMALLEST_READ_BYTES, self._read_bytes // _READ_SHRINKAGE)
@@ -506,11 +521,6 @@ class Drain:
             max_concurrent=self._max_concurrent,
         )
         return self.report
-
-
-def _slowest_bytes(policy: DrainPolicy) -> int:
-    """Return what the slowest client that is borne sends in `idle_seconds`."""
-    return max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds))
 
 
 _ENDS_OF_SILENCE = frozenset(

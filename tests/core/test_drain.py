@@ -481,6 +481,21 @@ def test_a_read_that_nobody_could_end_is_silence_below_the_minimum_rate(
     drain.stop(Outcome.ERROR, 0.0)
 
 
+@pytest.mark.parametrize("resource", Resource)
+def test_a_silence_is_as_long_as_what_a_drain_holds_bears_if_the_policy_does_not_say(
+    capacity, resource
+):
+    """A link that stops for 4 seconds looks silent for up to 8, and more: TCP backs off."""
+    waits = []
+    for policy in (DrainPolicy(min_bytes_per_second=0), DrainPolicy(idle_seconds=3)):
+        drain = Drain(policy, CHUNKED, defaults=DEFAULTS[resource], capacity=capacity)
+        waits.append((drain.idle_seconds, drain.begin(0.0).wait_seconds))
+        drain.stop(Outcome.ERROR, 0.0)
+    expected = 5.0 if resource in (Resource.PROCESS, Resource.THREAD) else 10.0
+
+    assert [(expected, expected), (3, 3)] == waits
+
+
 def test_the_silence_counts_from_the_last_byte(make):
     drain = make(**without_rate(idle_seconds=5))
     drain.begin(0.0)
