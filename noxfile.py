@@ -216,6 +216,13 @@ def link_answers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def link_minutes(session: nox.Session) -> None:
+    """Upload for minutes over links that stop, slow down and fall silent (ten minutes)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    session.run("python", "-m", "tests.link.minutes", *session.posargs)
+
+
+@nox.session(default=False)
 def load(session: nox.Session) -> None:
     """Measure slow drains and a soak, and write docs/load.json and its page (an hour)."""
     session.install("-e", f".{WORLDS}", *group("test", "servers"))
