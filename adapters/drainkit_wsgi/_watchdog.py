@@ -18,16 +18,24 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 # How much later than a socket's own timeout the read side is shut: long enough for the timeout
 # to come first, short enough to keep a deadline exact to 0.25 s.
 _AFTER_TIMEOUT_SECONDS = 0.2
 
-# The kernel's own account of a connection: tcpi_last_data_recv of Linux's struct tcp_info
-# (include/uapi/linux/tcp.h), milliseconds since data came in order. All of TLS and of chunks is
-# data; only the bounds that no byte moves tell what is body.
-_TCP_INFO = struct.Struct("=52xI")
+# The kernel's own account of a connection, of Linux's struct tcp_info (include/uapi/linux/tcp.h):
+# tcpi_last_data_recv, milliseconds since data came in its order, and tcpi_data_segs_in, how many
+# segments with data came at all. Those that are out of order, or come again, are all that a line
+# sends for seconds that has become slow. TLS and chunks are data, too: only the bounds that no
+# segment moves tell what is body.
+_TCP_INFO = struct.Struct("=52xI96xI")
+
+# The kernel's clock has ticks of up to 10 milliseconds.
+_MOMENT_SECONDS = 0.02
+
+# So many times within a silence it is looked whether segments come that bring nothing new.
+_LOOKS = 4
 
 # What every clock and every socket can wait; a policy may allow more.
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -62,24 +70,36 @@ def is_unix_socket(descriptor: int) -> bool:
     return False
 
 
-def last_arrival(descriptor: int, now: float) -> float:
-    """Return when a connection last received data, in seconds of `time.monotonic`.
+class Arrivals(NamedTuple):
+    """What a connection has received.
+
+    Attributes:
+        at: When data came last in its order, in seconds of `time.monotonic`.
+        segments: How many segments with data came, in their order or not.
+    """
+
+    at: float
+    segments: int
+
+
+def arrivals(descriptor: int, now: float) -> Arrivals | None:
+    """Return what a connection has received.
 
     Args:
         descriptor: That of the connection.
-        now: The time.
+        now: The time, in seconds of `time.monotonic`.
 
     Returns:
-        The time; minus infinity where the kernel does not tell it: of a Unix socket, and on other
-        systems than Linux.
+        ``None`` where the kernel does not tell it: of a Unix socket, on other systems than Linux,
+        and before Linux 4.6.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
             facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
             if len(facts) == _TCP_INFO.size:
-                milliseconds: int = _TCP_INFO.unpack(facts)[0]
-                return now - milliseconds / 1000
-    return -math.inf
+                milliseconds, segments = _TCP_INFO.unpack(facts)
+                return Arrivals(now - milliseconds / 1000, segments)
+    return None
 
 
 class Watch:
@@ -90,34 +110,60 @@ class Watch:
             sent something meanwhile.
         silent_seconds: So long behind what it sent last.
         latest: But never later than this.
+        looks_at: When to look whether it sends.
         last_at: When it was last seen to send.
         fired: Whether the read side has been shut.
     """
 
-    __slots__ = ("_descriptor", "deadline", "fired", "last_at", "latest", "silent_seconds")
+    __slots__ = (
+        "_descriptor",
+        "_segments",
+        "deadline",
+        "fired",
+        "last_at",
+        "latest",
+        "looks_at",
+        "silent_seconds",
+    )
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._segments: int | None = None
         self.deadline = math.inf
         self.silent_seconds = 0.0
         self.latest = -math.inf
+        self.looks_at = math.inf
         self.last_at = -math.inf
         self.fired = False
 
-    def gets_on(self, now: float) -> bool:
-        """Move a deadline that has come, if the client has sent something; say whether it did."""
+    @property
+    def wakes_at(self) -> float:
+        """When there is something to do."""
+        return min(self.deadline, self.looks_at)
+
+    def look(self, now: float) -> None:
+        """Move the deadline if the client has sent something."""
         deadline = self.deadline
-        if self.latest <= now:
-            return False
-        self.last_at = last_arrival(self._descriptor, now)
+        if self.latest <= now or self.latest <= deadline:
+            self.looks_at = math.inf
+            return
+        self.looks_at = now + self.silent_seconds / _LOOKS
+        came = arrivals(self._descriptor, now)
+        if came is None:
+            self.looks_at = math.inf
+            return
+        is_new = self._segments not in (None, came.segments)
+        is_in_order = came.at > self.last_at + _MOMENT_SECONDS
+        self._segments = came.segments
+        if is_in_order:
+            self.last_at = came.at
+        elif is_new:
+            self.last_at = now
         later = min(self.last_at + self.silent_seconds, self.latest)
-        if later <= now:
-            return False
         # Unless a new read has just begun, which has its own. That of the old one is at most a
-        # little later, and within the bounds that no byte moves.
-        if self.deadline == deadline:
+        # little later, and within the bounds that no segment moves.
+        if later > deadline and self.deadline == deadline:
             self.deadline = later
-        return True
 
     def shut(self) -> None:
         """Shut the read side: a blocked read returns, later ones see the end of the stream.
@@ -175,6 +221,7 @@ class _Watchdog:
         now = time.monotonic()
         watch.silent_seconds = seconds
         watch.latest = now + most_seconds
+        watch.looks_at = now + seconds / _LOOKS
         deadline = now + seconds
         if deadline >= watch.deadline or self._condition is None:
             watch.deadline = deadline  # the thread wakes too early, and looks again
@@ -209,7 +256,7 @@ class _Watchdog:
         with condition:
             while True:
                 self._wakes_at = min(
-                    (watch.deadline for watch in self._watches if not watch.fired),
+                    (watch.wakes_at for watch in self._watches if not watch.fired),
                     default=math.inf,
                 )
                 if self._wakes_at == math.inf:
@@ -219,7 +266,10 @@ class _Watchdog:
                     condition.wait(min(seconds, _LONGEST_WAIT_SECONDS))
                 now = time.monotonic()
                 for watch in self._watches:
-                    if not watch.fired and watch.deadline <= now and not watch.gets_on(now):
+                    if watch.fired or watch.wakes_at > now:
+                        continue
+                    watch.look(now)
+                    if watch.deadline <= now:
                         watch.shut()
 
     def _forget(self) -> None:

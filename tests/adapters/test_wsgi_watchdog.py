@@ -424,6 +424,46 @@ def test_silence_counts_from_the_last_byte_of_a_read_that_is_never_filled(tcp_pa
     assert 0.85 <= seconds < 0.9 + LATE_SECONDS
 
 
+def looked(monkeypatch, told, *, most_seconds=100.0):
+    """Return a watch's deadline behind each look; silence is 4 s, and *told* what the kernel says.
+
+    Args:
+        monkeypatch: pytest's.
+        told: For each second: when data came last in its order, and how many segments came.
+        most_seconds: The bound that no segment moves.
+    """
+    watch = watchdog_module.Watch(-1)
+    watch.silent_seconds, watch.deadline, watch.latest = 4.0, 4.0, most_seconds
+    deadlines = []
+    for now, came in enumerate(told, start=1):
+        came = None if came is None else watchdog_module.Arrivals(*came)
+        monkeypatch.setattr(watchdog_module, "arrivals", lambda descriptor, now, came=came: came)
+        watch.look(float(now))
+        deadlines.append(watch.deadline)
+    return deadlines
+
+
+@pytest.mark.parametrize(
+    ("told", "deadlines"),
+    [
+        pytest.param([(-1.0, 9)] * 4, [4, 4, 4, 4], id="silent"),
+        pytest.param([(0.5, 9), (1.5, 10), (1.5, 10)], [4.5, 5.5, 5.5], id="in order"),
+        pytest.param([(-1.0, 9), (-1.0, 10), (-1.0, 11)], [4, 6, 7], id="out of order, or again"),
+        pytest.param([(-1.0, 9), (-1.0, 10), (-1.0, 10)], [4, 6, 6], id="and then silent"),
+        pytest.param([None, None], [4, 4], id="the kernel does not tell"),
+    ],
+)
+def test_what_comes_moves_the_deadline_of_a_read(monkeypatch, told, deadlines):
+    """A line that falls to a tenth brings for seconds what has come already, or too early."""
+    assert deadlines == looked(monkeypatch, told)
+
+
+def test_and_never_beyond_the_bound_that_no_segment_moves(monkeypatch):
+    told = [(float(now), 9 + now) for now in range(8)]
+
+    assert [4, 5, 5.5, 5.5, 5.5, 5.5, 5.5, 5.5] == looked(monkeypatch, told, most_seconds=5.5)
+
+
 def test_of_what_tells_nothing_the_whole_read_must_come_in_time(pair):
     """A Unix socket, and every socket of another system."""
     server, client = pair

@@ -120,8 +120,13 @@ def _paced(seconds: float, bytes_per_second: int, **fields: Any) -> Upload:
 
 
 # A mobile line at the edge of its cell: what was right for 400 kbit/s is not for a tenth of it.
+# Its queue holds what it sends in 0.3 seconds, and in 3 when it has become slow.
 EDGE = Link(
-    name="edge", round_trip_seconds=0.3, up_bits_per_second=400e3, down_bits_per_second=400e3
+    name="edge",
+    round_trip_seconds=0.3,
+    up_bits_per_second=400e3,
+    down_bits_per_second=400e3,
+    up_queue_bytes=15_000,
 )
 _EDGE_TENTH = dataclasses.replace(EDGE, up_bits_per_second=40e3)
 # Wide enough for all of them at once. With this round trip TCP's tries miss the end of a stop of 4
@@ -152,7 +157,7 @@ SCENARIOS = {
             name="tenth",
             what="a line of 400 kbit/s falls to a tenth in the middle",
             link=EDGE,
-            upload=Upload(path="/413", size_bytes=320_000),
+            upload=_paced(7, 45_000),
             timeout_seconds=60,
             disturbances=(Disturbance(5.0, lambda link: link.change(_EDGE_TENTH)),),
             is_alone=True,
