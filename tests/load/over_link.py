@@ -193,7 +193,7 @@ def row(name: str) -> Server:
     return Server(
         name,
         "wsgi",
-        (sys.executable, str(_RUN / "run_gunicorn_nginx.py"), "{port}", "gthread", "24"),
+        (sys.executable, str(_RUN / "run_gunicorn_nginx.py"), "{port}", "gthread", "64"),
         ("gunicorn",),
         programs=("nginx",),
         app="served_load_wsgi",
@@ -239,6 +239,9 @@ def measured(names: list[str], minutes: float, uploads: int, say: soak.Say) -> d
             soak.work(list(soaked.values()), _ROUND_SECONDS)
             soak.rest(list(soaked.values()), _REST_SECONDS)
             say(soak.progress(soaked))
+            for clients in far.values():
+                for problem in clients.tally.problems[:3]:
+                    say(f"  lost: {problem}")
         counts = link.counts()
         return {
             "plan": {
