@@ -26,6 +26,9 @@ def _say(words: str) -> None:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.link", description=__doc__)
     parser.add_argument("--links", nargs="+", choices=list(LINKS), default=list(LINKS))
+    parser.add_argument(
+        "--clients", nargs="+", choices=answers.CLIENTS, default=list(answers.CLIENTS)
+    )
     parser.add_argument("--at-once", type=int, default=1, help="uploads at a time")
     parser.add_argument("--size-bytes", type=int, default=answers.SIZE_BYTES)
     parser.add_argument("--limit-seconds", type=float, default=_LIMIT_SECONDS)
@@ -44,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measuring = answers.Measuring(
                 kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
             )
-            rows = measuring.rows(options.links, answers.CONTENDERS, at_once=options.at_once)
+            rows = measuring.rows(options.links, options.clients, at_once=options.at_once)
         told = answers.merged(
             record.load(),
             rows,
