@@ -36,6 +36,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _keep(row: answers.Row, options: argparse.Namespace) -> None:
+    told = answers.merged(
+        record.load(),
+        [row],
+        command=shlex.join(["nox", "-s", "link_answers", "--", *sys.argv[1:]]),
+        size_bytes=options.size_bytes,
+        limit_seconds=options.limit_seconds,
+        platform=results.machine(),
+        links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
+    )
+    record.RECORD.write_text(record.text(told), encoding="utf-8")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = _arguments(arguments)
@@ -47,17 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measuring = answers.Measuring(
                 kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
             )
-            rows = measuring.rows(options.links, options.clients, at_once=options.at_once)
-        told = answers.merged(
-            record.load(),
-            rows,
-            command=shlex.join(["nox", "-s", "link_answers", "--", *sys.argv[1:]]),
-            size_bytes=options.size_bytes,
-            limit_seconds=options.limit_seconds,
-            platform=results.machine(),
-            links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
-        )
-        record.RECORD.write_text(record.text(told), encoding="utf-8")
+            for row in measuring.rows(options.links, options.clients, at_once=options.at_once):
+                # Each at once: the next may take ten minutes, and somebody may end the run.
+                _keep(row, options)
         _say(f"wrote {record.RECORD}")
     for path in page.write():
         _say(f"wrote {path}")

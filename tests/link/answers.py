@@ -8,9 +8,10 @@ import contextlib
 import dataclasses
 import datetime
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,8 @@ class Measuring:
         self._say = say
         self._starting = threading.BoundedSemaphore(_STARTING_AT_ONCE)
 
-    def rows(self, links: Sequence[str], clients: Sequence[str], *, at_once: int) -> list[Row]:
-        """Return what came of each upload."""
+    def rows(self, links: Sequence[str], clients: Sequence[str], *, at_once: int) -> Iterator[Row]:
+        """Return what came of each upload, as soon as it has come."""
         for upload in (_FIRST, self._upload):
             self._kit.file(upload)  # before several ask for it at once
         with ThreadPoolExecutor(at_once) as pool:
@@ -97,14 +98,16 @@ class Measuring:
                 for contender in CONTENDERS
                 for client in clients
             ]
-            return [row for made in asked if (row := made.result()) is not None]
+            for made in as_completed(asked):
+                if (row := made.result()) is not None:
+                    yield row
 
     def _row_or_none(self, link: Link, contender: str, client: str) -> Row | None:
         """Upload once, and once more where the browser or a server did not start; None if not."""
         for left in reversed(range(_START_TRIES)):
             try:
                 return self.row(link, contender, client)
-            except (BrowserError, harness.ServerError, OSError) as error:
+            except (BrowserError, RuntimeError, OSError, subprocess.SubprocessError) as error:
                 again = "once more" if left else "given up"
                 self._say(f"{link.name}, {contender}, {client}: {error}; {again}")
         return None
