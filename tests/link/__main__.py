@@ -26,11 +26,27 @@ def _say(words: str) -> None:
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.link", description=__doc__)
     parser.add_argument("--links", nargs="+", choices=list(LINKS), default=list(LINKS))
+    parser.add_argument(
+        "--clients", nargs="+", choices=answers.CLIENTS, default=list(answers.CLIENTS)
+    )
     parser.add_argument("--at-once", type=int, default=1, help="uploads at a time")
     parser.add_argument("--size-bytes", type=int, default=answers.SIZE_BYTES)
     parser.add_argument("--limit-seconds", type=float, default=_LIMIT_SECONDS)
     parser.add_argument("--page", action="store_true", help="write the page again, only")
     return parser.parse_args(arguments)
+
+
+def _keep(row: answers.Row, options: argparse.Namespace) -> None:
+    told = answers.merged(
+        record.load(),
+        [row],
+        command=shlex.join(["nox", "-s", "link_answers", "--", *sys.argv[1:]]),
+        size_bytes=options.size_bytes,
+        limit_seconds=options.limit_seconds,
+        platform=results.machine(),
+        links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
+    )
+    record.RECORD.write_text(record.text(told), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,17 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measuring = answers.Measuring(
                 kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
             )
-            rows = measuring.rows(options.links, answers.CONTENDERS, at_once=options.at_once)
-        told = answers.merged(
-            record.load(),
-            rows,
-            command=shlex.join(["nox", "-s", "link_answers", "--", *sys.argv[1:]]),
-            size_bytes=options.size_bytes,
-            limit_seconds=options.limit_seconds,
-            platform=results.machine(),
-            links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
-        )
-        record.RECORD.write_text(record.text(told), encoding="utf-8")
+            for row in measuring.rows(options.links, options.clients, at_once=options.at_once):
+                # Each at once: the next may take ten minutes, and somebody may end the run.
+                _keep(row, options)
         _say(f"wrote {record.RECORD}")
     for path in page.write():
         _say(f"wrote {path}")

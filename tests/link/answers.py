@@ -8,14 +8,16 @@ import contextlib
 import dataclasses
 import datetime
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 from drainkit_clients import Answer, Upload, eager
 from tests.bench.alternatives import DRAINKIT, HANDLER, NONE, SNIPPET
+from tests.clients.browser import BrowserError
 from tests.clients.clients import Kit
 from tests.link.emulated import Emulated, emulated
 from tests.link.links import LINKS, Link
@@ -35,6 +37,9 @@ _PYTHONPATH = os.pathsep.join(
     [str(ROOT / "tests" / "bench" / "apps"), str(ROOT), str(ROOT / "adapters")]
 )
 _NGINX = "nginx-buffered"
+_FIRST = Upload(path="/hello", size_bytes=1)
+# A busy machine may start a browser too slowly.
+_START_TRIES = 3
 # Programs that start at a time: they are what needs a processor.
 _STARTING_AT_ONCE = 2
 
@@ -82,17 +87,30 @@ class Measuring:
         self._say = say
         self._starting = threading.BoundedSemaphore(_STARTING_AT_ONCE)
 
-    def rows(self, links: Sequence[str], contenders: Sequence[str], *, at_once: int) -> list[Row]:
-        """Return what came of each upload."""
-        self._kit.file(self._upload)  # before several ask for it at once
+    def rows(self, links: Sequence[str], clients: Sequence[str], *, at_once: int) -> Iterator[Row]:
+        """Return what came of each upload, as soon as it has come."""
+        for upload in (_FIRST, self._upload):
+            self._kit.file(upload)  # before several ask for it at once
         with ThreadPoolExecutor(at_once) as pool:
             asked = [
-                pool.submit(self.row, LINKS[link], contender, client)
+                pool.submit(self._row_or_none, LINKS[link], contender, client)
                 for link in links
-                for contender in contenders
-                for client in CLIENTS
+                for contender in CONTENDERS
+                for client in clients
             ]
-            return [row.result() for row in asked]
+            for made in as_completed(asked):
+                if (row := made.result()) is not None:
+                    yield row
+
+    def _row_or_none(self, link: Link, contender: str, client: str) -> Row | None:
+        """Upload once, and once more where the browser or a server did not start; None if not."""
+        for left in reversed(range(_START_TRIES)):
+            try:
+                return self.row(link, contender, client)
+            except (BrowserError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+                again = "once more" if left else "given up"
+                self._say(f"{link.name}, {contender}, {client}: {error}; {again}")
+        return None
 
     def row(self, link: Link, contender: str, client: str) -> Row:
         """Upload once."""
@@ -104,6 +122,8 @@ class Measuring:
             with self._starting:
                 address = stack.enter_context(_served(there, contender))
                 uploads = stack.enter_context(self._client(there, client))
+                # Until a browser has uploaded once it is busy with itself.
+                uploads(address, _FIRST, timeout_seconds=self._limit_seconds)
             before = there.counts().up.arrived_bytes
             answer = uploads(address, upload, timeout_seconds=self._limit_seconds)
             sent = there.counts().up.arrived_bytes - before

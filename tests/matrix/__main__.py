@@ -85,6 +85,15 @@ def _units(options: argparse.Namespace) -> list[Unit]:
     return units
 
 
+def _written(options: argparse.Namespace) -> list[Path]:
+    """Write what is made from the JSON; return where it is."""
+    if options.link is None:
+        return page.write(options.json)
+    # The page shows all links: a file that stands elsewhere is in none.
+    is_shown = options.json == results.link_path(options.link)
+    return links_page.write() if is_shown else []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status."""
     options = _arguments(arguments)
@@ -123,8 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         options.json.write_text(results.text(matrix), encoding="utf-8")
         _say(f"wrote {options.json}")
-    written = page.write(options.json) if options.link is None else links_page.write()
-    for path in written:
+    for path in _written(options):
         _say(f"wrote {path}")
     return 0
 

@@ -167,7 +167,9 @@ def _seconds_without(client: str) -> float:
 def _planned(deployment: Deployment, link: str | None) -> Iterable[str]:
     if link is not None:
         alone = deployment.protocol == "h1" and deployment.proxy is None
-        browser = ("chromium-form",) if deployment.server in _BROWSED_OVER_LINK else ()
+        # Chromium has no prior knowledge of HTTP/2.
+        browsed = deployment.server in _BROWSED_OVER_LINK and deployment.protocol != "h2c"
+        browser = ("chromium-form",) if browsed else ()
         many = alone and deployment.server in SERVERS
         return (*(_OVER_LINK if many else _FEW_OVER_LINK), *browser)
     if deployment.protocol in ("h2", "h2c"):
