@@ -13,7 +13,6 @@ import contextlib
 import math
 import os
 import socket
-import struct
 import sys
 import threading
 import time
@@ -29,7 +28,8 @@ _AFTER_TIMEOUT_SECONDS = 0.2
 # segments with data came at all. Those that are out of order, or come again, are all that a line
 # sends for seconds that has become slow. TLS and chunks are data, too: only the bounds that no
 # segment moves tell what is body.
-_TCP_INFO = struct.Struct("=52xI96xI")
+_LAST_DATA_RECV = slice(52, 56)
+_DATA_SEGS_IN = slice(152, 156)
 
 # The kernel's clock has ticks of up to 10 milliseconds.
 _MOMENT_SECONDS = 0.02
@@ -91,13 +91,16 @@ def arrivals(descriptor: int, now: float) -> Arrivals | None:
 
     Returns:
         ``None`` where the kernel does not tell it: of a Unix socket, on other systems than Linux,
-        and before Linux 4.6.
+        and before Linux 4.6. Nor is it asked where a default timeout is set: for a moment the
+        server's own reads would not block.
     """
-    if sys.platform == "linux":
+    if sys.platform == "linux" and socket.getdefaulttimeout() is None:
         with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
-            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-            if len(facts) == _TCP_INFO.size:
-                milliseconds, segments = _TCP_INFO.unpack(facts)
+            size = _DATA_SEGS_IN.stop
+            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+            if len(facts) == size:
+                milliseconds = int.from_bytes(facts[_LAST_DATA_RECV], sys.byteorder)
+                segments = int.from_bytes(facts[_DATA_SEGS_IN], sys.byteorder)
                 return Arrivals(now - milliseconds / 1000, segments)
     return None
 

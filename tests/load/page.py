@@ -17,7 +17,7 @@ _INTRODUCTION = """\
 
 What many slow uploads at once cost everybody else, and whether anything is left over after ten
 minutes of good and bad clients. The figures of this page are those of `docs/load.json`, which the
-two commands below write.
+commands below write.
 """
 
 _SLOW_DRAINS = """
@@ -126,7 +126,7 @@ $ nox -s load -- soak --minutes 10
 $ nox -s load -- link --minutes 10
 ```
 
-The first runs both with all their servers. `--quick` tries everything in a few minutes and
+The first runs the first two with all their servers; a link needs root. `--quick` tries everything in a few minutes and
 records nothing. The exit status is 1 if a figure is not as wanted.
 """
 
@@ -352,10 +352,11 @@ def _link(measured: dict[str, Any]) -> str:
 def _made(section: str, measured: dict[str, Any]) -> str:
     made = measured["made"]
     machine = made["machine"]
+    where = "over an emulated link" if section == "link" else "loopback"
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     lines = [
         f"Measured on {made['date']} with `{made['command']}`, on {machine['cores']} cores of "
-        f"{machine['cpu']}, {machine['kernel']}, loopback; {versions}."
+        f"{machine['cpu']}, {machine['kernel']}, {where}; {versions}."
     ]
     if made["quick"]:
         lines.append(
