@@ -126,8 +126,8 @@ $ nox -s load -- soak --minutes 10
 $ nox -s load -- link --minutes 10
 ```
 
-The first runs the first two with all their servers; a link needs root. `--quick` tries everything in a few minutes and
-records nothing. The exit status is 1 if a figure is not as wanted.
+The first runs the first two with all their servers; a link needs root. `--quick` tries everything
+in a few minutes and records nothing. The exit status is 1 if a figure is not as wanted.
 """
 
 
