@@ -15,7 +15,7 @@ from tests.link.links import LINKS, MTU_BYTES
 from tests.matrix import page as matrix_page
 from tests.matrix import picture as matrix_picture
 from tests.matrix import questions, results
-from tests.matrix.deployments import OVER_UNIX
+from tests.matrix.deployments import OVER_UNIX, reason
 from tests.matrix.questions import Question, Row
 from tests.matrix.results import WITH, WITHOUT, Matrix
 
@@ -71,8 +71,8 @@ def pictures(record_: dict[str, Any], matrices: dict[str, Matrix]) -> dict[Path,
     if record_:
         made[PAGE_PATH.with_suffix(".svg")] = picture.drawn(record_, measured(record_))
     for name, matrix in matrices.items():
-        asked = question(name, matrix)
-        made[PAGE_PATH.with_name(f"links-{name}.svg")] = questions.drawn(asked)
+        for asked in asked_of(name, matrix):
+            made[PAGE_PATH.with_name(f"links-{asked.name}.svg")] = questions.drawn(asked)
         made[PAGE_PATH.with_name(f"links-{name}-cells.svg")] = matrix_picture.drawn(matrix)
     return made
 
@@ -182,7 +182,6 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
         times = "twice"
     yield _MATRIX.format(tries=times)
     for name, matrix in matrices.items():
-        asked = question(name, matrix)
         size = matrix["clients"]["eager"]["upload_bytes"]
         file = results.link_path(name).name
         yield f"### Over {name}\n"
@@ -192,9 +191,10 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
             f"{{download}}`links-{name}-cells.svg`.\n"
         )
         yield f"```console\n{matrix['command']}\n```\n"
-        yield f"![{questions.described(asked)}](links-{name}.svg)\n"
+        for asked in asked_of(name, matrix):
+            yield f"![{questions.described(asked)}](links-{asked.name}.svg)\n"
         yield "With drainkit these are not whole:\n"
-        yield from matrix_page.not_whole(matrix)
+        yield from matrix_page.not_whole(matrix, why_not)
 
 
 # What the rows of a picture are, and the deployments that belong there.
@@ -208,13 +208,49 @@ _KINDS = {
 }
 
 
-def question(name: str, matrix: Matrix) -> Question:
-    """Return the picture of one link: kinds of deployments, then clients."""
+def asked_of(name: str, matrix: Matrix) -> list[Question]:
+    """Return the pictures of one link: by kinds of deployments, and by clients."""
     rows = []
     for words, is_one in _KINDS.items():
         names = list(filter(is_one, matrix["deployments"]))
         if names:
             both = (matrix_picture.total(matrix, half, names) for half in (WITHOUT, WITH))
             rows.append(Row(words, *both))
-    rows += questions.clients(matrix)
-    return Question(name, f"Which answers arrive over {name}?", rows)
+    return [
+        Question(name, f"Which answers arrive over {name}?", rows),
+        Question(f"{name}-clients", "And to which clients?", list(questions.clients(matrix))),
+    ]
+
+
+# What cuts a page that takes longer than the server has patience, with an upload or without one:
+# the names of deployments begin with the one and end with the other.
+_PATIENCE = {
+    ("gunicorn-sync", ""): (
+        "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
+    ),
+    ("cheroot", ":tls"): "cheroot's `timeout`, 10 s, is over while it writes to a TLS connection",
+    ("granian", ""): (
+        "granian closes what has brought no next request after `--http1-header-read-timeout`, "
+        "30 s, though it is still sending; so it does without drainkit where an application "
+        "answers before it reads"
+    ),
+    **{
+        (server, end): (
+            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what is left "
+            "to send over TLS; and the server closes when the connection was not used again "
+            "for 5 s, though it is still sending"
+        )
+        for server in ("uvicorn", "hypercorn-asyncio", "gunicorn-asgi", "gunicorn-uvicorn")
+        for end in (":tls", ":h2")
+    },
+}
+_PAGE = "page"
+
+
+def why_not(deployment: str, client: str, case: str) -> str | None:
+    """Return why a cell need not be whole over a link; None where it must be."""
+    if case == _PAGE:
+        for (begin, end), why in _PATIENCE.items():
+            if deployment.startswith(begin) and deployment.endswith(end):
+                return f"{why}"
+    return reason(deployment, client, case)
