@@ -5,7 +5,7 @@ JSON says.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.matrix import questions, results
 from tests.matrix.deployments import OVER_UNIX, reason
 from tests.matrix.questions import Question, Row
 from tests.matrix.results import WITH, WITHOUT, Matrix
+from tests.matrix.run import is_whole
 
 PAGE_PATH = results.ROOT / "docs" / "explanation" / "links.md"
 
@@ -60,7 +61,15 @@ _MATRIX = """\
 
 The [delivery matrix](matrix.md) once more, with a link between. Fewer clients stand for all, each
 cell was tried {tries}, and a 422 that the application gives when it has read ten bytes is asked,
-too. Each deployment had a link of its own. A cell that may not be whole has its reason below.
+too. Each deployment had a link of its own.
+
+Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
+minute over hotel Wi-Fi, which is longer than some servers have patience: what they cut, they cut
+from who only asked for the page, too (a GET without drainkit, over the same link: gunicorn `sync`
+after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS after 38 to 42 s, cheroot over TLS
+after 14 s). uvicorn without drainkit brings that page over TLS to an upload all the same, since
+what comes of the upload ends its wait for the next request; with drainkit and
+`--timeout-keep-alive 60` it does, too.
 
 """
 
@@ -193,8 +202,32 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
         yield f"```console\n{matrix['command']}\n```\n"
         for asked in asked_of(name, matrix):
             yield f"![{questions.described(asked)}](links-{asked.name}.svg)\n"
+        rows = list(_not_whole(matrix))
+        if not rows:
+            yield "With drainkit every cell is whole.\n"
+            continue
         yield "With drainkit these are not whole:\n"
-        yield from matrix_page.not_whole(matrix, why_not)
+        head = ("deployments", "answer", "cells", "of these whole without drainkit", "why")
+        yield from matrix_page.table(head, rows)
+
+
+def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
+    """Return a row for each reason why cells are not whole with drainkit."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, row in matrix["deployments"].items():
+        for client, cells in row.get(WITH, {}).get("clients", {}).items():
+            for case, cell in cells.items():
+                if not is_whole(cell):
+                    why = why_not(name, client, case) or "; ".join(cell["instead"])
+                    found.setdefault((case, why), []).append((name, client))
+    for (case, why), places in found.items():
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in places))
+        bare = [
+            matrix["deployments"][name].get(WITHOUT, {}).get("clients", {}).get(client, {})
+            for name, client in places
+        ]
+        whole = sum(case in cells and is_whole(cells[case]) for cells in bare)
+        yield names, case, str(len(places)), str(whole), why
 
 
 # What the rows of a picture are, and the deployments that belong there.

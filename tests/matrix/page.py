@@ -5,7 +5,7 @@ JSON says.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +95,7 @@ def text(matrix: Matrix, json_name: str, image_name: str) -> str:
             "`Connection: close`) are the raw sockets of {py:mod}`drainkit_clients`.\n",
             *_pictures(matrix, image_name),
             *_deployments(matrix),
-            "## Cells that are not whole with drainkit\n",
-            *not_whole(matrix),
+            *_not_whole(matrix),
             *_order(matrix),
         ]
     )
@@ -182,16 +181,8 @@ def _short(words: str) -> str:
     return "broken answer"
 
 
-def not_whole(
-    matrix: Matrix, why_not: Callable[[str, str, str], str | None] = reason
-) -> Iterator[str]:
-    """Return a table of the cells that are not whole with drainkit, and why.
-
-    Args:
-        matrix: The matrix.
-        why_not: Says why a cell need not be whole, by deployment, client and case; None where
-            it must be.
-    """
+def _not_whole(matrix: Matrix) -> Iterator[str]:
+    yield "## Cells that are not whole with drainkit\n"
     rows = []
     for name, row in matrix["deployments"].items():
         half = row.get(WITH)
@@ -203,7 +194,7 @@ def not_whole(
         for client, cells in half["clients"].items():
             for case, cell in cells.items():
                 if not is_whole(cell):
-                    why = why_not(name, client, case) or "; ".join(cell["instead"])
+                    why = reason(name, client, case) or "; ".join(cell["instead"])
                     share = f"{cell['delivered']} of {cell['tries']}"
                     rows.append((f"`{name}`", f"{client}, {case}", share, why))
     if rows:
