@@ -5,7 +5,7 @@ JSON says.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from tests.link.links import LINKS, MTU_BYTES
 from tests.matrix import page as matrix_page
 from tests.matrix import picture as matrix_picture
 from tests.matrix import questions, results
-from tests.matrix.deployments import OVER_UNIX
+from tests.matrix.deployments import OVER_UNIX, reason
 from tests.matrix.questions import Question, Row
 from tests.matrix.results import WITH, WITHOUT, Matrix
+from tests.matrix.run import is_whole
 
 PAGE_PATH = results.ROOT / "docs" / "explanation" / "links.md"
 
@@ -60,7 +61,15 @@ _MATRIX = """\
 
 The [delivery matrix](matrix.md) once more, with a link between. Fewer clients stand for all, each
 cell was tried {tries}, and a 422 that the application gives when it has read ten bytes is asked,
-too. Each deployment had a link of its own. A cell that may not be whole has its reason below.
+too. Each deployment had a link of its own.
+
+Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
+minute over hotel Wi-Fi, which is longer than some servers have patience: what they cut, they cut
+from who only asked for the page, too (a GET without drainkit, over the same link: gunicorn `sync`
+after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS after 38 to 42 s, cheroot over TLS
+after 14 s). uvicorn without drainkit brings that page over TLS to an upload all the same, since
+what comes of the upload ends its wait for the next request; with drainkit and
+`--timeout-keep-alive 60` it does, too.
 
 """
 
@@ -71,8 +80,8 @@ def pictures(record_: dict[str, Any], matrices: dict[str, Matrix]) -> dict[Path,
     if record_:
         made[PAGE_PATH.with_suffix(".svg")] = picture.drawn(record_, measured(record_))
     for name, matrix in matrices.items():
-        asked = question(name, matrix)
-        made[PAGE_PATH.with_name(f"links-{name}.svg")] = questions.drawn(asked)
+        for asked in asked_of(name, matrix):
+            made[PAGE_PATH.with_name(f"links-{asked.name}.svg")] = questions.drawn(asked)
         made[PAGE_PATH.with_name(f"links-{name}-cells.svg")] = matrix_picture.drawn(matrix)
     return made
 
@@ -182,7 +191,6 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
         times = "twice"
     yield _MATRIX.format(tries=times)
     for name, matrix in matrices.items():
-        asked = question(name, matrix)
         size = matrix["clients"]["eager"]["upload_bytes"]
         file = results.link_path(name).name
         yield f"### Over {name}\n"
@@ -192,9 +200,34 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
             f"{{download}}`links-{name}-cells.svg`.\n"
         )
         yield f"```console\n{matrix['command']}\n```\n"
-        yield f"![{questions.described(asked)}](links-{name}.svg)\n"
+        for asked in asked_of(name, matrix):
+            yield f"![{questions.described(asked)}](links-{asked.name}.svg)\n"
+        rows = list(_not_whole(matrix))
+        if not rows:
+            yield "With drainkit every cell is whole.\n"
+            continue
         yield "With drainkit these are not whole:\n"
-        yield from matrix_page.not_whole(matrix)
+        head = ("deployments", "answer", "cells", "of these whole without drainkit", "why")
+        yield from matrix_page.table(head, rows)
+
+
+def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
+    """Return a row for each reason why cells are not whole with drainkit."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, row in matrix["deployments"].items():
+        for client, cells in row.get(WITH, {}).get("clients", {}).items():
+            for case, cell in cells.items():
+                if not is_whole(cell):
+                    why = why_not(name, client, case) or "; ".join(cell["instead"])
+                    found.setdefault((case, why), []).append((name, client))
+    for (case, why), places in found.items():
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in places))
+        bare = [
+            matrix["deployments"][name].get(WITHOUT, {}).get("clients", {}).get(client, {})
+            for name, client in places
+        ]
+        whole = sum(case in cells and is_whole(cells[case]) for cells in bare)
+        yield names, case, str(len(places)), str(whole), why
 
 
 # What the rows of a picture are, and the deployments that belong there.
@@ -208,13 +241,49 @@ _KINDS = {
 }
 
 
-def question(name: str, matrix: Matrix) -> Question:
-    """Return the picture of one link: kinds of deployments, then clients."""
+def asked_of(name: str, matrix: Matrix) -> list[Question]:
+    """Return the pictures of one link: by kinds of deployments, and by clients."""
     rows = []
     for words, is_one in _KINDS.items():
         names = list(filter(is_one, matrix["deployments"]))
         if names:
             both = (matrix_picture.total(matrix, half, names) for half in (WITHOUT, WITH))
             rows.append(Row(words, *both))
-    rows += questions.clients(matrix)
-    return Question(name, f"Which answers arrive over {name}?", rows)
+    return [
+        Question(name, f"Which answers arrive over {name}?", rows),
+        Question(f"{name}-clients", "And to which clients?", list(questions.clients(matrix))),
+    ]
+
+
+# What cuts a page that takes longer than the server has patience, with an upload or without one:
+# the names of deployments begin with the one and end with the other.
+_PATIENCE = {
+    ("gunicorn-sync", ""): (
+        "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
+    ),
+    ("cheroot", ":tls"): "cheroot's `timeout`, 10 s, is over while it writes to a TLS connection",
+    ("granian", ""): (
+        "granian closes what has brought no next request after `--http1-header-read-timeout`, "
+        "30 s, though it is still sending; so it does without drainkit where an application "
+        "answers before it reads"
+    ),
+    **{
+        (server, end): (
+            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what is left "
+            "to send over TLS; and the server closes when the connection was not used again "
+            "for 5 s, though it is still sending"
+        )
+        for server in ("uvicorn", "hypercorn-asyncio", "gunicorn-asgi", "gunicorn-uvicorn")
+        for end in (":tls", ":h2")
+    },
+}
+_PAGE = "page"
+
+
+def why_not(deployment: str, client: str, case: str) -> str | None:
+    """Return why a cell need not be whole over a link; None where it must be."""
+    if case == _PAGE:
+        for (begin, end), why in _PATIENCE.items():
+            if deployment.startswith(begin) and deployment.endswith(end):
+                return f"{why}"
+    return reason(deployment, client, case)

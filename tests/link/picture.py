@@ -21,6 +21,8 @@ _FOOT = 34
 _FONT = "font-family='DejaVu Sans, Verdana, sans-serif'"
 _INK, _FILL, _OTHER, _LOST = "#1f2933", "#2f7fb8", "#c9b8a8", "#a03010"
 
+_KILOBYTES_BELOW = 1e6
+
 # The bars' scale is logarithmic: a tenth of a second has no length, an hour has all of it.
 _LEAST_SECONDS, _MOST_SECONDS = 0.1, 3600.0
 
@@ -43,7 +45,9 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(size_bytes: float) -> str:
-    """Return a size in MB."""
+    """Return a size in MB, or in kB where that would be nothing."""
+    if size_bytes < _KILOBYTES_BELOW:
+        return f"{size_bytes / 1e3:.0f} kB"
     shown = size_bytes / 1e6
     return f"{shown:.1f} MB" if shown < 10 else f"{shown:.0f} MB"
 

@@ -124,9 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print("interrupted; nothing is written", file=sys.stderr)
             return _INTERRUPTED
-        command = shlex.join(
-            ["nox", "-s", "matrix", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])]
-        )
+        # Where the packets are kept is nothing to repeat.
+        words = [word for word in sys.argv[1:] if word not in ("--traces", str(options.traces))]
+        command = shlex.join(["nox", "-s", "matrix", *(["--", *words] if words else [])])
         matrix = results.merged(
             results.load(options.json), done, command=command, tries=options.tries, link=link
         )

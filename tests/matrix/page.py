@@ -95,8 +95,7 @@ def text(matrix: Matrix, json_name: str, image_name: str) -> str:
             "`Connection: close`) are the raw sockets of {py:mod}`drainkit_clients`.\n",
             *_pictures(matrix, image_name),
             *_deployments(matrix),
-            "## Cells that are not whole with drainkit\n",
-            *not_whole(matrix),
+            *_not_whole(matrix),
             *_order(matrix),
         ]
     )
@@ -182,8 +181,8 @@ def _short(words: str) -> str:
     return "broken answer"
 
 
-def not_whole(matrix: Matrix) -> Iterator[str]:
-    """Return a table of the cells that are not whole with drainkit, and why."""
+def _not_whole(matrix: Matrix) -> Iterator[str]:
+    yield "## Cells that are not whole with drainkit\n"
     rows = []
     for name, row in matrix["deployments"].items():
         half = row.get(WITH)
