@@ -202,6 +202,27 @@ def few_servers(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def link(session: nox.Session) -> None:
+    """Test real servers over an emulated link; needs root on Linux, skips and says so elsewhere."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    run_pytest(session, "tests/link", "-n", "4")
+
+
+@nox.session(default=False)
+def link_answers(session: nox.Session) -> None:
+    """Measure when the answer is there over each link, and write docs/links.json and its page."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    session.run("python", "-m", "tests.link", *session.posargs)
+
+
+@nox.session(default=False)
+def link_minutes(session: nox.Session) -> None:
+    """Upload for minutes over links that stop, slow down and fall silent (ten minutes)."""
+    session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
+    session.run("python", "-m", "tests.link.minutes", *session.posargs)
+
+
+@nox.session(default=False)
 def load(session: nox.Session) -> None:
     """Measure slow drains and a soak, and write docs/load.json and its page (an hour)."""
     session.install("-e", f".{WORLDS}", *group("test", "servers"))

@@ -24,7 +24,7 @@ class PolicyFields(TypedDict, total=False):
 
     max_bytes: int | None
     max_seconds: float | None
-    idle_seconds: float
+    idle_seconds: float | None
     min_bytes_per_second: float
     grace_seconds: float
     max_concurrent: int | None

@@ -43,10 +43,14 @@ class Read(NamedTuple):
         max_bytes: Ask for no more bytes than this; never more than is left of a body whose length
             is known. A server that hands over messages of its own size may exceed it.
         wait_seconds: Wait no longer than this, then call `Drain.waited`.
+        most_seconds: A read that blocks until it has all that it asked for may last so long, if
+            the client is seen to send meanwhile, and is never silent for *wait_seconds*: to the
+            nearest bound that no byte moves.
     """
 
     max_bytes: int
     wait_seconds: float
+    most_seconds: float
 
 
 Step: TypeAlias = Read | DrainReport
@@ -98,6 +102,7 @@ class Drain:
         "_doomed",
         "_elapsed",
         "_ends_at",
+        "_idle_seconds",
         "_invited",
         "_largest_read_bytes",
         "_last_progress",
@@ -164,6 +169,7 @@ class Drain:
         self._capacity = capacity
         self._placed = False
         # The bounds in force, once the drain has begun.
+        self._idle_seconds = defaults.idle_seconds
         self._max_seconds: float | None = None
         self._max_concurrent: int | None = None
         self._elapsed = 0.0
@@ -182,6 +188,14 @@ class Drain:
     @invited.setter
     def invited(self, invited: bool) -> None:
         self._invited = invited
+
+    @property
+    def idle_seconds(self) -> float:
+        """The longest silence of the client, in seconds: the policy's, or by what is held."""
+        policy = self.policy
+        if policy is None or policy.idle_seconds is None:
+            return self._defaults.idle_seconds
+        return policy.idle_seconds
 
     @property
     def untouched(self) -> bool:
@@ -328,18 +342,38 @@ class Drain:
         self.finished = True
         return self._end(Outcome.COMPLETE, now)
 
-    def waited(self, now: float, nbytes: int = 0) -> Step:
+    def waited(self, now: float, nbytes: int = 0, *, last_at: float = -math.inf) -> Step:
         """Take note that the wait ran out; one that was cut short goes on.
 
         Args:
             now: The time in seconds.
             nbytes: Bytes that a blocked read had gathered when it was interrupted. They count as
                 discarded, but were not enough to count as progress.
+            last_at: When the client was last seen to send, if anybody saw it.
         """
         self._expect_draining("waited")
         self.bytes_discarded += nbytes
         self._arrived_bytes += nbytes
+        if last_at > self._last_progress:
+            self._last_progress = last_at
         return self._next(now)
+
+    def is_silence(self, nbytes: int, seconds: float) -> bool:
+        """Tell whether a read that nobody could watch or end is to count as a silence.
+
+        It is one if it gave less, for each `idle_seconds` that it took, than the slowest client
+        sends that is borne.
+
+        Args:
+            nbytes: How many bytes it gave.
+            seconds: How long it took.
+
+        Raises:
+            RuntimeError: The drain is not under way.
+        """
+        self._expect_draining("is_silence")
+        idle_seconds = self._idle_seconds
+        return seconds > idle_seconds and nbytes * idle_seconds < self._slowest_bytes * seconds
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""
@@ -374,6 +408,12 @@ class Drain:
         return self._end(outcome, now, detail)
 
     @property
+    def _slowest_bytes(self) -> int:
+        """What the slowest client that is borne sends in `idle_seconds`."""
+        least_bytes = self._bounds.min_bytes_per_second * self._idle_seconds
+        return max(_SMALLEST_READ_BYTES, int(least_bytes))
+
+    @property
     def _state(self) -> str:
         if self.under_way:
             return "a drain is under way"
@@ -401,16 +441,14 @@ class Drain:
         if not self._capacity.acquire(max_concurrent):
             return self._end(Outcome.AT_CAPACITY, now)
         self._bounds = policy
+        self._idle_seconds = self.idle_seconds
         self._placed = True
         self.under_way = True
         self._doomed = self.doomed
         self._last_progress = self._last_read = now
         self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(
-            largest_read_bytes,
-            max(_SMALLEST_READ_BYTES, int(policy.min_bytes_per_second * policy.idle_seconds)),
-        )
+        self._read_bytes = min(largest_read_bytes, self._slowest_bytes)
         return self._next(now)
 
     def _next(self, now: float) -> Step:
@@ -437,16 +475,18 @@ class Drain:
         remaining = self.remaining_bytes
         if remaining and remaining < max_bytes:
             max_bytes = remaining
-        wait_seconds = idle_left if idle_left < whole_left else whole_left
-        return Read(max_bytes, rate_left if rate_left < wait_seconds else wait_seconds)
+        most_seconds = rate_left if rate_left < whole_left else whole_left
+        return Read(
+            max_bytes, idle_left if idle_left < most_seconds else most_seconds, most_seconds
+        )
 
     def _seconds_left(self, policy: DrainPolicy, now: float) -> tuple[float, float, float]:
         """Return what is left of the whole drain, of the silence and of the rate."""
         elapsed = now - self._started
         whole_left = self._ends_at - now
-        idle_left = policy.idle_seconds - (now - self._last_progress)
+        idle_left = self._idle_seconds - (now - self._last_progress)
         if self._doomed:
-            whole_left = min(whole_left, policy.idle_seconds - elapsed)
+            whole_left = min(whole_left, self._idle_seconds - elapsed)
         if policy.min_bytes_per_second == 0:
             return whole_left, idle_left, whole_left
         # Until the average falls below the minimum, if nothing more comes. There is no average of
@@ -459,7 +499,7 @@ class Drain:
 
     def _adapt_read_bytes(self, now: float) -> None:
         took_seconds = now - self._last_read
-        idle_seconds = self._bounds.idle_seconds
+        idle_seconds = self._idle_seconds
         long_seconds = idle_seconds * _LONG_READ
         if took_seconds > long_seconds:
             self._read_bytes = max(_SMALLEST_READ_BYTES, self._read_bytes // _READ_SHRINKAGE)

@@ -26,6 +26,10 @@ DEFAULT_MAX_BYTES = 1 * GIB
 
 # nginx lingering_timeout: 5; Apache httpd SECONDS_TO_LINGER: 2
 DEFAULT_IDLE_SECONDS = 5.0
+# TCP doubles its wait before each try (RFC 6298 section 5.5), so a link that stops for 4 seconds
+# looks silent for up to 8, and the first of these waits. Where that holds next to nothing it is
+# borne: some of these servers would have borne it by themselves.
+_PATIENT_IDLE_SECONDS = 10.0
 
 # Kestrel MinRequestBodyDataRate: 240 bytes a second after 5 seconds of grace.
 DEFAULT_MIN_BYTES_PER_SECOND = 240.0
@@ -58,10 +62,12 @@ class Defaults:
     Attributes:
         max_seconds: Seconds that a whole drain may last.
         max_concurrent: Drains at once in this process.
+        idle_seconds: Longest silence of the client, in seconds.
     """
 
     max_seconds: float
     max_concurrent: int
+    idle_seconds: float = DEFAULT_IDLE_SECONDS
 
     def leaving_half(self, at_once: float) -> Defaults:
         """Return the bounds where drains and other requests share so many places.
@@ -92,8 +98,12 @@ def _leaving_half(defaults: Defaults, at_once: float) -> Defaults:
 DEFAULTS: Mapping[Resource, Defaults] = {
     Resource.PROCESS: Defaults(max_seconds=20.0, max_concurrent=64),
     Resource.THREAD: Defaults(max_seconds=20.0, max_concurrent=1000),
-    Resource.GREENLET: Defaults(max_seconds=300.0, max_concurrent=1000),
-    Resource.TASK: Defaults(max_seconds=300.0, max_concurrent=1000),
+    Resource.GREENLET: Defaults(
+        max_seconds=300.0, max_concurrent=1000, idle_seconds=_PATIENT_IDLE_SECONDS
+    ),
+    Resource.TASK: Defaults(
+        max_seconds=300.0, max_concurrent=1000, idle_seconds=_PATIENT_IDLE_SECONDS
+    ),
 }
 """The bounds of a policy that does not set them, by what a drain holds."""
 
@@ -109,6 +119,8 @@ class DrainPolicy:
             (`DEFAULTS`): 20 for a process or a thread, 300 for a greenlet or a task.
         idle_seconds: Longest silence of the client, in seconds. A drain that cannot finish
             (Content-Length says more than ``max_bytes``) lasts no longer than this in total.
+            ``None`` follows from what a drain holds: 5 for a process or a thread, 10 for a
+            greenlet or a task.
         min_bytes_per_second: A client that is slower than this on average, counted from the
             beginning of the drain, is given up. ``0`` sets no minimum.
         grace_seconds: Seconds before ``min_bytes_per_second`` counts.
@@ -126,7 +138,7 @@ class DrainPolicy:
 
     max_bytes: int | None = DEFAULT_MAX_BYTES
     max_seconds: float | None = None
-    idle_seconds: float = DEFAULT_IDLE_SECONDS
+    idle_seconds: float | None = None
     min_bytes_per_second: float = DEFAULT_MIN_BYTES_PER_SECOND
     grace_seconds: float = DEFAULT_GRACE_SECONDS
     max_concurrent: int | None = None
@@ -137,7 +149,8 @@ class DrainPolicy:
             _check_count("max_bytes", self.max_bytes, least=0, instead=", or None for no limit")
         if self.max_seconds is not None:
             _check_number("max_seconds", self.max_seconds, positive=True, instead=_UNSET)
-        _check_number("idle_seconds", self.idle_seconds, positive=True)
+        if self.idle_seconds is not None:
+            _check_number("idle_seconds", self.idle_seconds, positive=True, instead=_UNSET)
         _check_number("min_bytes_per_second", self.min_bytes_per_second, positive=False)
         _check_number("grace_seconds", self.grace_seconds, positive=False)
         if self.max_concurrent is not None:

@@ -101,7 +101,7 @@ class Ahead(Body):
             return True
         if is_sending:
             assert drain.policy is not None  # _kept_ahead() has looked
-            await anyio.sleep(drain.policy.idle_seconds)
+            await anyio.sleep(drain.idle_seconds)
             if kept.reserve(drain.remaining_bytes):
                 return True
         if drain.untouched:

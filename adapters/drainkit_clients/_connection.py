@@ -44,6 +44,7 @@ class Connection:
         ssl_context: ssl.SSLContext | None = None,
         connect_timeout_seconds: float = 5.0,
         server_name: str | None = None,
+        source_host: str | None = None,
     ) -> None:
         """Connect.
 
@@ -54,6 +55,8 @@ class Connection:
                 handshake).
             server_name: The name that TLS asks for and the Host header says; that of the address
                 when None.
+            source_host: The address of this machine to connect from; the system's choice when
+                None.
 
         Raises:
             OSError: There is nobody to talk to.
@@ -61,7 +64,8 @@ class Connection:
         name = address[0] if server_name is None else server_name
         self._host = host_header(name, address[1])
         self._early = b""
-        plain = socket.create_connection(address, timeout=connect_timeout_seconds)
+        source = None if source_host is None else (source_host, 0)
+        plain = socket.create_connection(address, connect_timeout_seconds, source)
         try:
             # A slow client's single bytes must leave at once.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

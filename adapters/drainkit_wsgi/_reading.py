@@ -145,7 +145,8 @@ class Reading:
         buffered = self._connection.buffered_bytes
         if buffered is None and (remaining is None or remaining <= _NEAR_END_BYTES):
             # The server may have it in a buffer of its own.
-            hurried = step._replace(wait_seconds=min(step.wait_seconds, _HURRY_SECONDS))
+            seconds = min(step.wait_seconds, _HURRY_SECONDS)
+            hurried = step._replace(wait_seconds=seconds, most_seconds=seconds)
             return hurried if limit is None else limit(hurried)
         enough_bytes = _HURRY_BYTES if remaining is None else min(_HURRY_BYTES, remaining)
         until = time.monotonic() + _HURRY_SECONDS
@@ -201,7 +202,9 @@ class Reading:
             if come >= enough_bytes:
                 return _at_most(step, come)
             if not arrived and connection.is_readable(descriptor, 0):
-                return step  # the client has left
+                if not self._arrived_bytes(descriptor):
+                    return step  # the client has left
+                continue  # a byte came behind the first look
             now = time.monotonic()
             if now >= until:
                 later = drain.waited(now)
@@ -216,7 +219,7 @@ class Reading:
         error: Exception | None = None
         data = b""
         started = time.monotonic()
-        deadline.allow(step.wait_seconds)
+        deadline.allow(step.wait_seconds, step.most_seconds)
         try:
             data = self._stream.read(step.max_bytes)
         except Exception as exc:
@@ -230,28 +233,32 @@ class Reading:
             kept.add(data)
             kept.is_cut = is_broken_off
         if is_broken_off:
-            return self._broken_off(error, nbytes, now, is_late=deadline.fired)
+            return self._broken_off(error, nbytes, now, deadline)
         if nbytes == 0:
             if remaining is not None:
                 return drain.disconnected(now)
             return drain.received(0, more=False, now=now)
         next_step = drain.received(nbytes, more=nbytes != remaining, now=now)
-        if isinstance(next_step, Read) and now - started > step.wait_seconds:
-            # Nothing could end this read: its bytes are no progress, as elsewhere.
+        if (
+            self._descriptor is None
+            and isinstance(next_step, Read)
+            and drain.is_silence(nbytes, now - started)
+        ):
+            # Nothing could end this read, which elsewhere would have been ended.
             return drain.stop(Outcome.IDLE, now)
         return next_step
 
     def _broken_off(
-        self, error: Exception | None, nbytes: int, now: float, *, is_late: bool
+        self, error: Exception | None, nbytes: int, now: float, deadline: Deadline
     ) -> DrainReport:
         """End the drain behind a read that failed, or that the deadline ended half-way.
 
         Behind the deadline the server may call what is missing malformed, or a client that left.
         """
         drain = self._drain
-        if is_late or error is None or isinstance(error, TimeoutError):
+        if deadline.fired or error is None or isinstance(error, TimeoutError):
             # Such a read cannot be taken up again, whatever the deadline.
-            step = drain.waited(now, nbytes)
+            step = drain.waited(now, nbytes, last_at=deadline.last_at)
             if isinstance(step, DrainReport):
                 return step
             # The server's own time limit was shorter, or by a tick; or there was a hurry.

@@ -10,16 +10,32 @@ it never interrupts a request that has finished draining.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 # How much later than a socket's own timeout the read side is shut: long enough for the timeout
 # to come first, short enough to keep a deadline exact to 0.25 s.
 _AFTER_TIMEOUT_SECONDS = 0.2
+
+# The kernel's own account of a connection, of Linux's struct tcp_info (include/uapi/linux/tcp.h):
+# tcpi_last_data_recv, milliseconds since data came in its order, and tcpi_data_segs_in, how many
+# segments with data came at all. Those that are out of order, or come again, are all that a line
+# sends for seconds that has become slow. TLS and chunks are data, too: only the bounds that no
+# segment moves tell what is body.
+_LAST_DATA_RECV = slice(52, 56)
+_DATA_SEGS_IN = slice(152, 156)
+
+# The kernel's clock has ticks of up to 10 milliseconds.
+_MOMENT_SECONDS = 0.02
+
+# So many times within a silence it is looked whether segments come that bring nothing new.
+_LOOKS = 4
 
 # What every clock and every socket can wait; a policy may allow more.
 _LONGEST_WAIT_SECONDS = 86_400.0
@@ -54,20 +70,103 @@ def is_unix_socket(descriptor: int) -> bool:
     return False
 
 
+class Arrivals(NamedTuple):
+    """What a connection has received.
+
+    Attributes:
+        at: When data came last in its order, in seconds of `time.monotonic`.
+        segments: How many segments with data came, in their order or not.
+    """
+
+    at: float
+    segments: int
+
+
+def arrivals(descriptor: int, now: float) -> Arrivals | None:
+    """Return what a connection has received.
+
+    Args:
+        descriptor: That of the connection.
+        now: The time, in seconds of `time.monotonic`.
+
+    Returns:
+        ``None`` where the kernel does not tell it: of a Unix socket, on other systems than Linux,
+        and before Linux 4.6. Nor is it asked where a default timeout is set: for a moment the
+        server's own reads would not block.
+    """
+    if sys.platform == "linux" and socket.getdefaulttimeout() is None:
+        with contextlib.suppress(OSError), _socket_of(descriptor) as connection:
+            size = _DATA_SEGS_IN.stop
+            facts = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+            if len(facts) == size:
+                milliseconds = int.from_bytes(facts[_LAST_DATA_RECV], sys.byteorder)
+                segments = int.from_bytes(facts[_DATA_SEGS_IN], sys.byteorder)
+                return Arrivals(now - milliseconds / 1000, segments)
+    return None
+
+
 class Watch:
     """One connection whose blocking reads must end at a deadline.
 
     Attributes:
-        deadline: When to interrupt, in seconds of `time.monotonic`.
+        deadline: When to interrupt, in seconds of `time.monotonic`; later when the client has
+            sent something meanwhile.
+        silent_seconds: So long behind what it sent last.
+        latest: But never later than this.
+        looks_at: When to look whether it sends.
+        last_at: When it was last seen to send.
         fired: Whether the read side has been shut.
     """
 
-    __slots__ = ("_descriptor", "deadline", "fired")
+    __slots__ = (
+        "_descriptor",
+        "_segments",
+        "deadline",
+        "fired",
+        "last_at",
+        "latest",
+        "looks_at",
+        "silent_seconds",
+    )
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self.deadline = float("inf")
+        self._segments: int | None = None
+        self.deadline = math.inf
+        self.silent_seconds = 0.0
+        self.latest = -math.inf
+        self.looks_at = math.inf
+        self.last_at = -math.inf
         self.fired = False
+
+    @property
+    def wakes_at(self) -> float:
+        """When there is something to do."""
+        return min(self.deadline, self.looks_at)
+
+    def look(self, now: float) -> None:
+        """Move the deadline if the client has sent something."""
+        deadline = self.deadline
+        if self.latest <= now or self.latest <= deadline:
+            self.looks_at = math.inf
+            return
+        self.looks_at = now + self.silent_seconds / _LOOKS
+        came = arrivals(self._descriptor, now)
+        if came is None:
+            self.looks_at = math.inf
+            return
+        is_new = self._segments not in (None, came.segments)
+        is_in_order = came.at > self.last_at + _MOMENT_SECONDS
+        self._segments = came.segments
+        if is_in_order:
+            self.last_at = came.at
+        elif is_new:
+            self.last_at = now
+        later = min(self.last_at + self.silent_seconds, self.latest)
+        # Unless a new read has just begun, which has its own. That of the old one is at most a
+        # little later, and within the bounds that no segment moves.
+        if later > deadline and self.deadline == deadline:
+            self.deadline = later
 
     def shut(self) -> None:
         """Shut the read side: a blocked read returns, later ones see the end of the stream.
@@ -82,7 +181,9 @@ class Watch:
         """Give the duplicate up. Does nothing twice: its number may be another's by then."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # Not os.close(): gevent's puts it off until its loop has something else to do, and as
+            # long the connection stays open. Nothing waits for this descriptor.
+            socket.close(descriptor)
 
 
 class _Watchdog:
@@ -93,7 +194,7 @@ class _Watchdog:
         self._condition: threading.Condition | None = None
         self._is_running = False
         self._watches: set[Watch] = set()
-        self._wakes_at = float("inf")
+        self._wakes_at = math.inf
 
     def watch(self, descriptor: int) -> Watch:
         """Watch a connection until `end`; `allow` says for how long it may block."""
@@ -115,9 +216,16 @@ class _Watchdog:
             self._watches.discard(watch)
             watch.close()
 
-    def allow(self, watch: Watch, seconds: float) -> None:
-        """Move a watch's deadline to *seconds* from now."""
-        deadline = time.monotonic() + seconds
+    def allow(self, watch: Watch, seconds: float, most_seconds: float = 0.0) -> None:
+        """Move a watch's deadline to *seconds* from now.
+
+        While the client is seen to send it moves by itself, to *most_seconds* from now.
+        """
+        now = time.monotonic()
+        watch.silent_seconds = seconds
+        watch.latest = now + most_seconds
+        watch.looks_at = now + seconds / _LOOKS
+        deadline = now + seconds
         if deadline >= watch.deadline or self._condition is None:
             watch.deadline = deadline  # the thread wakes too early, and looks again
             return
@@ -151,17 +259,20 @@ class _Watchdog:
         with condition:
             while True:
                 self._wakes_at = min(
-                    (watch.deadline for watch in self._watches if not watch.fired),
-                    default=float("inf"),
+                    (watch.wakes_at for watch in self._watches if not watch.fired),
+                    default=math.inf,
                 )
-                if self._wakes_at == float("inf"):
+                if self._wakes_at == math.inf:
                     condition.wait()
                 else:
                     seconds = max(0.0, self._wakes_at - time.monotonic())
                     condition.wait(min(seconds, _LONGEST_WAIT_SECONDS))
                 now = time.monotonic()
                 for watch in self._watches:
-                    if not watch.fired and watch.deadline <= now:
+                    if watch.fired or watch.wakes_at > now:
+                        continue
+                    watch.look(now)
+                    if watch.deadline <= now:
                         watch.shut()
 
     def _forget(self) -> None:
@@ -169,7 +280,7 @@ class _Watchdog:
         self._new_lock = threading.Lock()
         self._condition = None
         self._is_running = False
-        self._wakes_at = float("inf")
+        self._wakes_at = math.inf
         watches, self._watches = self._watches, set()
         for watch in watches:
             watch.close()
@@ -220,14 +331,26 @@ class Deadline:
             if self._connection is not None:
                 self._connection.settimeout(self._timeout)
 
-    def allow(self, seconds: float) -> None:
-        """Let the next read last no longer than this."""
+    def allow(self, seconds: float, most_seconds: float = 0.0) -> None:
+        """Let the next read last no longer than this.
+
+        Args:
+            seconds: How long; counted from the last byte that came, where the kernel tells when
+                that was.
+            most_seconds: And no longer than this, whatever comes.
+        """
         if self._watch is None:
             return
         if self._connection is not None:
             self._connection.settimeout(min(seconds, _LONGEST_WAIT_SECONDS))
             seconds += _AFTER_TIMEOUT_SECONDS
-        _watchdog.allow(self._watch, seconds)
+            most_seconds += _AFTER_TIMEOUT_SECONDS
+        _watchdog.allow(self._watch, seconds, most_seconds)
+
+    @property
+    def last_at(self) -> float:
+        """When the client was last seen to send during a read; minus infinity if nobody looked."""
+        return -math.inf if self._watch is None else self._watch.last_at
 
     @property
     def fired(self) -> bool:

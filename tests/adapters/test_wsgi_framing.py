@@ -286,13 +286,23 @@ def test_a_silence_that_nothing_can_end_is_judged_when_the_read_returns(clock):
     assert got.source.given_bytes < 10_000
 
 
-def test_a_silence_in_a_read_that_nothing_could_end_is_no_progress(clock):
-    """Also when bytes came behind it, and the client had been fast before."""
-    body = ScriptedBody([b"x" * 100_000, Silence(6), b"y" * 300_000], clock)
+def test_a_read_that_nothing_could_end_is_a_silence_if_it_gave_next_to_nothing(clock):
+    """Bytes that come behind it are no progress."""
+    body = ScriptedBody([b"x" * 1200, Silence(11), b"y" * 300_000], clock)
     got = serve(NO, body)
 
-    assert (Outcome.IDLE, 6.0) == (got.outcome, got.report.seconds)
-    assert got.source.given_bytes < 200_000
+    assert (Outcome.IDLE, 11.0) == (got.outcome, got.report.seconds)
+    assert got.source.given_bytes < 10_000
+
+
+def test_one_that_took_long_because_its_client_became_slow(clock):
+    """A tenth of the rate, and a read that was right for the whole: ten times its time."""
+    quick = [b"x" * 4096, Silence(0.1)] * 20
+    slow = [b"x" * 4096, Silence(1)] * 10
+    got = serve(NO, ScriptedBody(quick + slow, clock))
+
+    assert Outcome.COMPLETE is got.outcome
+    assert 120 * 1024 == got.report.bytes_discarded
 
 
 def test_a_slow_drip_is_ended_by_the_rate(clock):

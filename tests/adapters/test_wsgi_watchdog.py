@@ -335,6 +335,144 @@ def test_a_body_that_gunicorn_has_already_is_not_waited_for(pair):
     assert time.monotonic() - started < LATE_SECONDS
 
 
+# --- as long as it gets on ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tcp_pair():
+    """Two ends of a TCP connection, of which Linux tells when something came: server and client."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), LIMIT_SECONDS)
+        server, _ = listener.accept()
+    with server, client:
+        yield server, client
+
+
+on_linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux tells when data came"
+)
+
+
+@on_linux
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("app", ["behind the response", "before the response"])
+def test_a_read_that_gets_on_is_not_ended_because_it_asked_for_much(tcp_pair, app, framing):
+    """The client was quick, so that much is asked for, and is slow now."""
+    server, client = tcp_pair
+    length = 30_000
+    fields = {"length": length}
+    if framing == "chunked":
+        fields = {
+            "length": None,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input_terminated": True,
+        }
+
+    def send():
+        client.sendall(b"x" * 20_000)
+        for _ in range(10):
+            time.sleep(0.1)
+            client.sendall(b"x" * 1000)
+        client.shutdown(socket.SHUT_WR)  # where these chunks have no end of their own
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    got, _ = serve_on(server, APPS[app], policy=DrainPolicy(idle_seconds=0.8), **fields)
+    sender.join(LIMIT_SECONDS)
+
+    assert (None, Outcome.COMPLETE) == (got.raised, got.outcome)
+    assert length == got.report.bytes_discarded
+
+
+@on_linux
+@pytest.mark.parametrize(
+    ("outcome", "policy"),
+    [
+        (Outcome.TIME_LIMIT, {"max_seconds": 1.0}),
+        (Outcome.TOO_SLOW, {"min_bytes_per_second": 1000, "grace_seconds": 1.0}),
+        (Outcome.BYTE_LIMIT, {"max_bytes": 99_000}),
+    ],
+)
+def test_bytes_that_come_move_no_bound_but_silence(tcp_pair, outcome, policy):
+    """One now and then passes every limit on silence."""
+    server, client = tcp_pair
+    fields = {"min_bytes_per_second": 0, "idle_seconds": 0.6, **policy}
+    with dripping(client, every_seconds=0.02):
+        got, seconds = serve_on(server, policy=DrainPolicy(**fields))
+
+    assert outcome is got.outcome
+    assert 0.6 <= seconds < 1.0 + LATE_SECONDS
+    assert got.report.bytes_discarded < 200
+
+
+@on_linux
+def test_silence_counts_from_the_last_byte_of_a_read_that_is_never_filled(tcp_pair):
+    server, client = tcp_pair
+
+    def send():
+        for _ in range(5):
+            time.sleep(0.1)
+            client.sendall(b"x")
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    policy = DrainPolicy(min_bytes_per_second=0, idle_seconds=0.8)
+    got, seconds = serve_on(server, policy=policy)
+    sender.join(LIMIT_SECONDS)
+
+    assert (Outcome.IDLE, 5) == (got.outcome, got.report.bytes_discarded)
+    assert 1.25 <= seconds < 1.3 + LATE_SECONDS
+
+
+def looked(monkeypatch, told, *, most_seconds=100.0):
+    """Return a watch's deadline behind each look; silence is 4 s, and *told* what the kernel says.
+
+    Args:
+        monkeypatch: pytest's.
+        told: For each second: when data came last in its order, and how many segments came.
+        most_seconds: The bound that no segment moves.
+    """
+    watch = watchdog_module.Watch(-1)
+    watch.silent_seconds, watch.deadline, watch.latest = 4.0, 4.0, most_seconds
+    deadlines = []
+    for now, facts in enumerate(told, start=1):
+        came = None if facts is None else watchdog_module.Arrivals(*facts)
+        monkeypatch.setattr(watchdog_module, "arrivals", lambda descriptor, now, came=came: came)
+        watch.look(float(now))
+        deadlines.append(watch.deadline)
+    return deadlines
+
+
+@pytest.mark.parametrize(
+    ("told", "deadlines"),
+    [
+        pytest.param([(-1.0, 9)] * 4, [4, 4, 4, 4], id="silent"),
+        pytest.param([(0.5, 9), (1.5, 10), (1.5, 10)], [4.5, 5.5, 5.5], id="in order"),
+        pytest.param([(-1.0, 9), (-1.0, 10), (-1.0, 11)], [4, 6, 7], id="out of order, or again"),
+        pytest.param([(-1.0, 9), (-1.0, 10), (-1.0, 10)], [4, 6, 6], id="and then silent"),
+        pytest.param([None, None], [4, 4], id="the kernel does not tell"),
+    ],
+)
+def test_what_comes_moves_the_deadline_of_a_read(monkeypatch, told, deadlines):
+    """A line that falls to a tenth brings for seconds what has come already, or too early."""
+    assert deadlines == looked(monkeypatch, told)
+
+
+def test_and_never_beyond_the_bound_that_no_segment_moves(monkeypatch):
+    told = [(float(now), 9 + now) for now in range(8)]
+
+    assert [4, 5, 5.5, 5.5, 5.5, 5.5, 5.5, 5.5] == looked(monkeypatch, told, most_seconds=5.5)
+
+
+def test_of_what_tells_nothing_the_whole_read_must_come_in_time(pair):
+    """A Unix socket, and every socket of another system."""
+    server, client = pair
+    with dripping(client, every_seconds=0.02):
+        got, _ = serve_on(server, policy=DrainPolicy(min_bytes_per_second=0, idle_seconds=0.3))
+
+    assert Outcome.IDLE is got.outcome
+
+
 def readable_behind(server, client):
     """Tell whether a byte that is sent now still arrives, behind those that were left."""
     client.sendall(b"!")

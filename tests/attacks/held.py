@@ -23,10 +23,11 @@ _LOOPBACK = socket.inet_aton("127.0.0.1").ljust(16, b"\0")
 class Held:
     """The server's end of one connection."""
 
-    def __init__(self, server_port: int, client_port: int) -> None:
+    def __init__(self, server_port: int, client_port: int, client: str = "127.0.0.1") -> None:
+        host = socket.inet_aton(client).ljust(16, b"\0")
         self._request = (
             struct.pack("=BBBBI", socket.AF_INET, socket.IPPROTO_TCP, 0, 0, _ANY_STATE)
-            + struct.pack("!HH16s16s", server_port, client_port, _LOOPBACK, _LOOPBACK)
+            + struct.pack("!HH16s16s", server_port, client_port, _LOOPBACK, host)
             + struct.pack("=III", 0, _NO_COOKIE, _NO_COOKIE)
         )
         self._was_held = False

@@ -14,7 +14,7 @@ import struct
 import termios
 import time
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from tests.attacks.held import Held
 
@@ -27,6 +27,13 @@ _POLL_SECONDS = 0.05
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]{3})")
 
 Ended = Literal["fin", "reset", "open", "left"]
+
+
+class IsOver(Protocol):
+    """Tells whether the server has closed its end (`Held.is_over`)."""
+
+    def __call__(self, *, was_answered: bool) -> bool:
+        """Tell it; the argument says whether the client has an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +126,8 @@ class Attacker:
         self._start = time.monotonic()
         self._deadline = self._start + watch_seconds
         self._reads = reads
-        self._held = Held(address[1], self._socket.getsockname()[1])
+        host, port = self._socket.getsockname()
+        self._is_held_over: IsOver = Held(address[1], port, host).is_over
         self._next_look = 0.0
         self._is_shut = False
         self.seen = Seen()
@@ -258,7 +266,7 @@ class Attacker:
             return
         self._next_look = time.monotonic() + _POLL_SECONDS
         was_answered = self.seen.received_bytes > 0 or self.seen.ended in ("fin", "reset")
-        if self._held.is_over(was_answered=was_answered):
+        if self._is_held_over(was_answered=was_answered):
             self.seen.held_seconds = self._elapsed
             self.seen.was_let_go = True
             if self._reads and self.seen.ended == "open":

@@ -27,7 +27,7 @@ How = Literal["form", "fetch"]
 Message = dict[str, Any]
 
 # What the browser may take for a command that waits for nobody.
-_COMMAND_SECONDS = 15.0
+_COMMAND_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _RECEIVE_BYTES = 1 << 20
 _KEPT_BYTES = 64 << 20

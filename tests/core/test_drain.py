@@ -463,6 +463,80 @@ def test_the_nearest_deadline_is_the_wait(make):
     drain.stop(Outcome.ERROR, 17.0)
 
 
+def test_a_read_that_blocks_may_last_to_the_nearest_bound_that_no_byte_moves(make):
+    """A client that falls to a tenth of its rate fills no read in time, and is never silent."""
+    drain = make(max_seconds=8, idle_seconds=2, min_bytes_per_second=100, grace_seconds=3)
+
+    assert (2.0, 3.0) == drain.begin(10.0)[1:]  # the rate, behind the grace
+    assert (2.0, 6.5) == drain.received(10**6, True, 11.5)[1:]  # the whole
+    drain.stop(Outcome.ERROR, 11.5)
+
+
+def test_nor_does_a_client_that_is_seen_to_send_move_the_bound_of_a_doomed_drain(make):
+    drain = make(length(2000), max_bytes=1000, idle_seconds=5)
+
+    assert (5.0, 5.0) == drain.begin(0.0)[1:]
+    assert (4.0, 4.0) == drain.received(10, True, 1.0)[1:]
+    drain.stop(Outcome.ERROR, 1.0)
+
+
+def test_a_client_that_was_seen_to_send_is_silent_from_then_on(make):
+    drain = make(**without_rate(idle_seconds=5))
+    drain.begin(0.0)
+
+    assert 3.0 == drain.waited(5.0, last_at=3.0).wait_seconds
+    assert 3.0 == drain.waited(5.0, last_at=1.0).wait_seconds, "a look at the past takes nothing"
+    assert Outcome.IDLE == reports(drain.waited(8.0))
+
+
+def test_no_bound_but_silence_is_moved_by_a_client_that_was_seen_to_send(make):
+    """A byte now and then, in front of a read that is never filled."""
+    outcomes = []
+    for policy in ({"max_seconds": 6, "grace_seconds": 9}, {"grace_seconds": 6}):
+        drain = make(idle_seconds=5, min_bytes_per_second=100, **policy)
+        drain.begin(0.0)
+        drain.received(512, True, 1.0)
+        assert isinstance(drain.waited(5.9, last_at=5.8), Read)
+        outcomes.append(reports(drain.waited(6.0, last_at=5.9)))
+
+    assert [Outcome.TIME_LIMIT, Outcome.TOO_SLOW] == outcomes
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "seconds", "is_silence"),
+    [
+        (1, 5.0, False),  # not longer than idle_seconds
+        (1199, 5.001, True),
+        (1201, 5.001, False),
+        (65_536, 60.0, False),
+        (65_536, 300.0, True),
+    ],
+)
+def test_a_read_that_nobody_could_end_is_silence_below_the_minimum_rate(
+    make, nbytes, seconds, is_silence
+):
+    drain = make(idle_seconds=5, min_bytes_per_second=240)
+    drain.begin(0.0)
+
+    assert is_silence == drain.is_silence(nbytes, seconds)
+    drain.stop(Outcome.ERROR, 0.0)
+
+
+@pytest.mark.parametrize("resource", Resource)
+def test_a_silence_is_as_long_as_what_a_drain_holds_bears_if_the_policy_does_not_say(
+    capacity, resource
+):
+    """A link that stops for 4 seconds looks silent for up to 8, and more: TCP backs off."""
+    waits = []
+    for policy in (DrainPolicy(min_bytes_per_second=0), DrainPolicy(idle_seconds=3)):
+        drain = Drain(policy, CHUNKED, defaults=DEFAULTS[resource], capacity=capacity)
+        waits.append((drain.idle_seconds, drain.begin(0.0).wait_seconds))
+        drain.stop(Outcome.ERROR, 0.0)
+    expected = 5.0 if resource in (Resource.PROCESS, Resource.THREAD) else 10.0
+
+    assert [(expected, expected), (3, 3)] == waits
+
+
 def test_the_silence_counts_from_the_last_byte(make):
     drain = make(**without_rate(idle_seconds=5))
     drain.begin(0.0)

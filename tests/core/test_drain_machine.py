@@ -109,9 +109,10 @@ class DrainMachine(RuleBasedStateMachine):
         assert 0 < step.wait_seconds
         slack = 1e-5  # floats of a clock at 1e9 seconds
         assert step.wait_seconds <= policy.idle_seconds + slack
-        assert step.wait_seconds <= policy.max_seconds - self.spent() + slack
+        assert step.wait_seconds <= step.most_seconds
+        assert step.most_seconds <= policy.max_seconds - self.spent() + slack
         if self.left is not None and policy.max_bytes is not None and self.drain.doomed:
-            assert step.wait_seconds <= policy.idle_seconds
+            assert step.most_seconds <= policy.idle_seconds
 
     def judge(self, outcome):
         """Check that the bound which a drain is said to have reached has been reached, and why."""
@@ -222,6 +223,17 @@ class DrainMachine(RuleBasedStateMachine):
             assert self.step.wait_seconds < 1e-5
 
     @precondition(lambda self: self.draining)
+    @rule(share=st.sampled_from([0, 0.5, 1]))
+    def a_wait_ends_and_the_client_was_seen_to_send(self, share):
+        began = self.now
+        self.now += self.step.most_seconds * share
+        last_at = began + (self.now - began) / 2
+        self.progress_at = max(self.progress_at, last_at)
+        self.take(self.drain.waited(self.now, last_at=last_at))
+        if self.ended:
+            self.judge(self.step.outcome)
+
+    @precondition(lambda self: self.draining)
     @rule()
     def the_client_leaves(self):
         self.take(self.drain.disconnected(self.now))
@@ -251,6 +263,7 @@ class DrainMachine(RuleBasedStateMachine):
             lambda: self.drain.begin(self.now),
             lambda: self.drain.received(1, False, self.now),
             lambda: self.drain.waited(self.now),
+            lambda: self.drain.is_silence(1, 1.0),
             lambda: self.drain.disconnected(self.now),
             lambda: self.drain.pause(self.now),
         ):

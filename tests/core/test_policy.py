@@ -16,6 +16,7 @@ NUMBERS = SECONDS_ABOVE_0 + NUMBERS_FROM_0
 OR_NONE = {
     "max_bytes": ", or None for no limit",
     "max_seconds": ", or None for the default of what a drain holds",
+    "idle_seconds": ", or None for the default of what a drain holds",
     "max_concurrent": ", or None for the default of what a drain holds",
 }
 FIELDS = tuple(field.name for field in dataclasses.fields(DrainPolicy))
@@ -30,7 +31,7 @@ def test_the_defaults_are_the_documented_ones():
     expected = {
         "max_bytes": 1024**3,
         "max_seconds": None,
-        "idle_seconds": 5.0,
+        "idle_seconds": None,
         "min_bytes_per_second": 240.0,
         "grace_seconds": 5.0,
         "max_concurrent": None,
@@ -42,14 +43,14 @@ def test_the_defaults_are_the_documented_ones():
 
 def test_what_a_drain_holds_decides_what_a_policy_leaves_open():
     expected = {
-        Resource.PROCESS: (20.0, 64),
-        Resource.THREAD: (20.0, 1000),
-        Resource.GREENLET: (300.0, 1000),
-        Resource.TASK: (300.0, 1000),
+        Resource.PROCESS: (20.0, 64, 5.0),
+        Resource.THREAD: (20.0, 1000, 5.0),
+        Resource.GREENLET: (300.0, 1000, 10.0),
+        Resource.TASK: (300.0, 1000, 10.0),
     }
 
     assert expected == {
-        resource: (defaults.max_seconds, defaults.max_concurrent)
+        resource: (defaults.max_seconds, defaults.max_concurrent, defaults.idle_seconds)
         for resource, defaults in DEFAULTS.items()
     }
 
@@ -61,7 +62,7 @@ def test_what_a_drain_holds_decides_what_a_policy_leaves_open():
 def test_half_of_what_a_server_serves_at_once_is_left_to_other_requests(at_once, expected):
     defaults = DEFAULTS[Resource.TASK].leaving_half(at_once)
 
-    assert Defaults(max_seconds=300.0, max_concurrent=expected) == defaults
+    assert Defaults(max_seconds=300.0, max_concurrent=expected, idle_seconds=10.0) == defaults
 
 
 def problem_with(field, value):
@@ -128,6 +129,7 @@ def test_an_integer_that_no_float_can_hold_is_not_finite(field):
         ("max_seconds", None),
         ("max_seconds", 1),
         ("max_seconds", 0.001),
+        ("idle_seconds", None),
         ("idle_seconds", 1),
         ("min_bytes_per_second", 0),
         ("min_bytes_per_second", 0.5),
@@ -170,8 +172,8 @@ def test_a_replaced_policy_is_checked_as_well():
     policy = DrainPolicy(max_bytes=5)
 
     assert DrainPolicy(max_bytes=5, idle_seconds=1) == dataclasses.replace(policy, idle_seconds=1)
-    with pytest.raises(ValueError, match=r"^idle_seconds must be a finite number above 0; got -1$"):
-        dataclasses.replace(policy, idle_seconds=-1)
+    with pytest.raises(ValueError, match=r"^grace_seconds must be a finite number .*; got -1$"):
+        dataclasses.replace(policy, grace_seconds=-1)
 
 
 # --- from_settings ------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Measure drainkit under load: ``python -m tests.load slow-drains`` and ``... soak``.
+"""Measure drainkit under load: ``python -m tests.load slow-drains``, ``... soak`` and ``... link``.
 
 Each prints tables, and writes ``docs/load.json`` and ``docs/explanation/load.md``.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from tests.load import machine, page, record, servers, slow_drains, soak
+from tests.load import machine, over_link, page, record, servers, slow_drains, soak
 from tests.load.processes import LimitError
 from tests.servers.harness import ServerError
 
@@ -66,6 +66,10 @@ def _arguments() -> argparse.Namespace:
     soaking = commands.add_parser("soak", help="minutes of good and bad clients")
     _add_common(soaking, soak.NAMES, tuple(soak.NAMES))
     soaking.add_argument("--minutes", type=_minutes, help="10 unless --quick")
+    over = commands.add_parser("link", help="minutes of uploads over a link, which needs root")
+    _add_common(over, over_link.NAMES, over_link.NAMES)
+    over.add_argument("--minutes", type=_minutes, help="10 unless --quick")
+    over.add_argument("--uploads", type=_count, help=f"at once; {over_link.UPLOADS} if not given")
     commands.add_parser("page", help="write the page from the record")
     options = parser.parse_args()
     if options.command != "page" and options.record is None and not options.quick:
@@ -125,10 +129,17 @@ def _soak(options: argparse.Namespace) -> dict[str, Any]:
     return soak.measured(options.servers, minutes, _say)
 
 
-_MEASURE = {"slow-drains": _slow_drains, "soak": _soak}
+def _link(options: argparse.Namespace) -> dict[str, Any]:
+    minutes = options.minutes or (_QUICK_MINUTES if options.quick else 10.0)
+    uploads = options.uploads or (over_link.UPLOADS // 10 if options.quick else over_link.UPLOADS)
+    return over_link.measured(options.servers, minutes, uploads, _say)
+
+
+_MEASURE = {"slow-drains": _slow_drains, "soak": _soak, "link": _link}
 _TABLES = {
     "slow-drains": (page.waits_table, page.extra_table, page.capacity_table, page.memory_table),
     "soak": (page.answers_table, page.rests_table),
+    "link": (page.uploads_table, page.rests_table),
 }
 
 

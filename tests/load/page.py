@@ -17,7 +17,7 @@ _INTRODUCTION = """\
 
 What many slow uploads at once cost everybody else, and whether anything is left over after ten
 minutes of good and bad clients. The figures of this page are those of `docs/load.json`, which the
-two commands below write.
+commands below write.
 """
 
 _SLOW_DRAINS = """
@@ -96,6 +96,26 @@ earlier half by no more than {most_memory:g} % for memory and {most_blocks:g} % 
 {rests}
 """
 
+_LINK = """
+## Over a link
+
+{made}
+
+{minutes:g} minutes, all servers side by side, over one emulated link: a round trip of
+{round_trip_ms:g} ms, {loss_percent:g} % loss each way ({lost} of {packets} packets). {uploads}
+uploads are under way at the same time, from {addresses} addresses, each at {bytes_per_second}
+bytes a second for 10 to 25 seconds: {kinds}. Beside them {ordinary_each} clients of each server
+ask for a small page again and again. The policy is the default.
+
+{answers}
+
+The waits are those of the ordinary requests, each on a new connection: two round trips, if
+nothing is lost. All clients rest once in each round of {round_seconds:g} s, and what the servers
+hold then is compared as above.
+
+{rests}
+"""
+
 _AGAIN = """
 ## Again
 
@@ -103,10 +123,11 @@ _AGAIN = """
 $ nox -s load
 $ nox -s load -- slow-drains --servers uvicorn-httptools gunicorn-gthread
 $ nox -s load -- soak --minutes 10
+$ nox -s load -- link --minutes 10
 ```
 
-The first runs both with all their servers. `--quick` tries everything in a few minutes and
-records nothing. The exit status is 1 if a figure is not as wanted.
+The first runs the first two with all their servers; a link needs root. `--quick` tries everything
+in a few minutes and records nothing. The exit status is 1 if a figure is not as wanted.
 """
 
 
@@ -117,6 +138,8 @@ def rendered(measured: dict[str, Any]) -> str:
         parts.append(_slow_drains(measured["slow-drains"]))
     if "soak" in measured:
         parts.append(_soak(measured["soak"]))
+    if "link" in measured:
+        parts.append(_link(measured["link"]))
     return "".join([*parts, _AGAIN])
 
 
@@ -226,6 +249,27 @@ def answers_table(measured: dict[str, Any]) -> str:
     )
 
 
+def uploads_table(measured: dict[str, Any]) -> str:
+    """Return the table of the uploads over a link, and of the ordinary requests beside them."""
+    return _table(
+        (
+            *("server", "answered", "lost", "drains at once", "ordinary: requests"),
+            *("wait, ms: median", "p99", "longest"),
+        ),
+        (
+            (
+                name,
+                sum(server["delivered"].values()),
+                sum(server["lost"].values()),
+                server["most_active"],
+                server["waits_ms"]["count"],
+                *(f"{server['waits_ms'][which]:.0f}" for which in ("median", "p99", "most")),
+            )
+            for name, server in measured["servers"].items()
+        ),
+    )
+
+
 def rests_table(measured: dict[str, Any]) -> str:
     """Return the table of what the servers held at rest."""
     return _table(
@@ -288,13 +332,31 @@ def _soak(measured: dict[str, Any]) -> str:
     )
 
 
+def _link(measured: dict[str, Any]) -> str:
+    plan = measured["plan"]
+    link = plan["link"]
+    kinds = sorted({name for one in measured["servers"].values() for name in one["delivered"]})
+    return _LINK.format(
+        **plan,
+        made=_made("link", measured),
+        round_trip_ms=1000 * link["round_trip_seconds"],
+        loss_percent=100 * link["loss"],
+        lost=plan["packets_lost"],
+        packets=plan["packets_sent"],
+        kinds="; ".join(name for name in kinds if not name.startswith("an ordinary")),
+        answers=uploads_table(measured),
+        rests=rests_table(measured),
+    )
+
+
 def _made(section: str, measured: dict[str, Any]) -> str:
     made = measured["made"]
     machine = made["machine"]
+    where = "over an emulated link" if section == "link" else "loopback"
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
     lines = [
         f"Measured on {made['date']} with `{made['command']}`, on {machine['cores']} cores of "
-        f"{machine['cpu']}, {machine['kernel']}, loopback; {versions}."
+        f"{machine['cpu']}, {machine['kernel']}, {where}; {versions}."
     ]
     if made["quick"]:
         lines.append(

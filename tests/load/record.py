@@ -32,7 +32,7 @@ def save(section: str, measured: dict[str, Any], path: Path = RECORD) -> None:
 
 def misses(section: str, measured: dict[str, Any]) -> list[str]:
     """Return what these figures do not keep, a line each."""
-    of = {"slow-drains": _slow_drains, "soak": _soak}[section]
+    of = {"slow-drains": _slow_drains, "soak": _soak, "link": _soak}[section]
     return [
         f"{name}: {miss}"
         for name, server in measured["servers"].items()

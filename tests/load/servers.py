@@ -96,5 +96,6 @@ def packages(names: Iterable[str]) -> set[str]:
     """Return the distributions that these servers are made of, drainkit included."""
     found = {"drainkit"}
     for name in names:
-        found.update(harness.SERVERS[name].requires)
+        known = harness.SERVERS.get(name)
+        found.update(("gunicorn",) if known is None else known.requires)
     return found - {"asyncio"}

@@ -10,7 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tests.load import servers
 from tests.load.figures import slope, spread
@@ -21,6 +21,7 @@ from tests.load.soak_clients import (
     MOST_HELD_SECONDS,
     POLICY,
     Clients,
+    Tally,
 )
 from tests.servers.harness import Running, ServerError
 
@@ -43,7 +44,7 @@ _WARM_UP = 0.25
 
 # Allocators that keep free memory hide what is live. glibc gives it back from the first of its
 # arenas only, and makes one for each thread; granian's jemalloc keeps it for 10 s.
-_ALLOCATORS = (
+ALLOCATORS = (
     ("MALLOC_ARENA_MAX", "1"),
     ("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0"),
 )
@@ -54,12 +55,28 @@ COUNTS = ("descriptors", "threads", "tasks", "objects")
 Say = Callable[[str], None]
 
 
+class AnyClients(Protocol):
+    """All clients of one server, as `Clients` are."""
+
+    tally: Tally
+
+    def go(self) -> None:
+        """Let them send."""
+
+    def rest(self) -> None:
+        """Let none of them begin anew."""
+
+    @property
+    def busy(self) -> int:
+        """How many are at it."""
+
+
 @dataclass(slots=True)
-class _Soaked:
+class Soaked:
     """One server and what was seen of it."""
 
     server: Running
-    clients: Clients
+    clients: AnyClients
     begun: float
     at_rest: list[dict[str, Any]] = field(default_factory=list)
     at_work: list[dict[str, Any]] = field(default_factory=list)
@@ -98,16 +115,16 @@ def measured(names: list[str], minutes: float, say: Say) -> dict[str, Any]:
         soaked = {}
         for name in names:
             row = servers.row(name, *NAMES[name])
-            row = dataclasses.replace(row, env=(*row.env, *_ALLOCATORS))
+            row = dataclasses.replace(row, env=(*row.env, *ALLOCATORS))
             server = stack.enter_context(servers.started(row, policy=POLICY))
             clients = Clients(server.address)
             stack.callback(clients.stop)
-            soaked[name] = _Soaked(server, clients, begun)
+            soaked[name] = Soaked(server, clients, begun)
         end = time.monotonic() + 60 * minutes
         while time.monotonic() < end:
-            _work(list(soaked.values()))
-            _rest(list(soaked.values()))
-            say(_progress(soaked))
+            work(list(soaked.values()), _ROUND_SECONDS)
+            rest(list(soaked.values()), _REST_SECONDS)
+            say(progress(soaked))
         return {
             "plan": {
                 "minutes": minutes,
@@ -117,24 +134,34 @@ def measured(names: list[str], minutes: float, say: Say) -> dict[str, Any]:
                 "most_held_seconds": MOST_HELD_SECONDS,
                 "sample_seconds": _SAMPLE_SECONDS,
             },
-            "servers": {name: _result(one) for name, one in soaked.items()},
+            "servers": {name: result(one) for name, one in soaked.items()},
         }
 
 
-def _work(soaked: list[_Soaked]) -> None:
+def work(soaked: list[Soaked], seconds: float) -> None:
+    """Let all clients send for so long, and look at the servers meanwhile."""
     for one in soaked:
         one.clients.go()
-    end = time.monotonic() + _ROUND_SECONDS
+    end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, _SAMPLE_SECONDS))
         for one in soaked:
             one.at_work.append(one.sample(collect=False))
 
 
-def _rest(soaked: list[_Soaked]) -> None:
+def rest(soaked: list[Soaked], seconds: float) -> None:
+    """Let all clients rest, and look at what the servers hold then.
+
+    Args:
+        soaked: The servers.
+        seconds: Longer than any client is at it.
+
+    Raises:
+        ServerError: A client is, or a drain does not end.
+    """
     for one in soaked:
         one.clients.rest()
-    deadline = time.monotonic() + _REST_SECONDS
+    deadline = time.monotonic() + seconds
     for one in soaked:
         while one.clients.busy:
             if time.monotonic() > deadline:
@@ -147,7 +174,8 @@ def _rest(soaked: list[_Soaked]) -> None:
         one.at_rest.append(one.sample(collect=True))
 
 
-def _progress(soaked: dict[str, _Soaked]) -> str:
+def progress(soaked: dict[str, Soaked]) -> str:
+    """Return a line for each server."""
     lines = []
     for name, one in soaked.items():
         rest, tally = one.at_rest[-1], one.clients.tally
@@ -161,7 +189,8 @@ def _progress(soaked: dict[str, _Soaked]) -> str:
     return "\n".join(lines)
 
 
-def _result(one: _Soaked) -> dict[str, Any]:
+def result(one: Soaked) -> dict[str, Any]:
+    """Return what is recorded of a server."""
     tally = one.clients.tally
     steady = one.at_rest[int(_WARM_UP * len(one.at_rest)) :]
     first, second = steady[: len(steady) // 2], steady[len(steady) // 2 :]

@@ -35,9 +35,10 @@ _TIMEOUT_SECONDS = 20.0
 _TOO_LARGE = b"too large\n"
 
 
-def _case(
+def case(
     name: str, body: bytes | None = _TOO_LARGE, status: int = 413, client: str = "strict", **fields
 ) -> Case:
+    """Return a case of these clients; *fields* are its upload's."""
     return Case(
         row="soak",
         name=name,
@@ -50,22 +51,22 @@ def _case(
 
 # Each is one after the other on one connection.
 GOOD: dict[str, tuple[Case, ...]] = {
-    "strict, 2 MiB": (_case("strict", size_bytes=2 * MIB),),
-    "strict, chunked": (_case("chunked", size_bytes=512 * KIB, framing="chunked"),),
+    "strict, 2 MiB": (case("strict", size_bytes=2 * MIB),),
+    "strict, chunked": (case("chunked", size_bytes=512 * KIB, framing="chunked"),),
     "strict, then the next request": (
-        _case("first", size_bytes=256 * KIB),
-        _case("next", b"200 next", 200, path="/200?next", method="GET"),
+        case("first", size_bytes=256 * KIB),
+        case("next", b"200 next", 200, path="/200?next", method="GET"),
     ),
-    "strict, a page of 4 MiB": (_case("page", PAGE, path="/page", size_bytes=MIB),),
+    "strict, a page of 4 MiB": (case("page", PAGE, path="/page", size_bytes=MIB),),
     "strict, steady at 256 KiB/s": (
-        _case("steady", size_bytes=256 * KIB, piece_bytes=16 * KIB, rate_bytes_per_second=256e3),
+        case("steady", size_bytes=256 * KIB, piece_bytes=16 * KIB, rate_bytes_per_second=256e3),
     ),
-    "strict, an exception": (_case("raise", None, 500, path="/raise", size_bytes=256 * KIB),),
-    "strict, Expect": (_case("expect", size_bytes=64 * KIB, expect_continue=True),),
-    "late read": (_case("late", b"start:204800", 200, path="/late", size_bytes=200 * KIB),),
-    "body read": (_case("read", b"204800", 200, path="/length", size_bytes=200 * KIB),),
-    "eager, 4 MiB": (_case("eager", client="eager", size_bytes=4 * MIB),),
-    "no body": (_case("get", b"200 get", 200, path="/200?get", method="GET"),),
+    "strict, an exception": (case("raise", None, 500, path="/raise", size_bytes=256 * KIB),),
+    "strict, Expect": (case("expect", size_bytes=64 * KIB, expect_continue=True),),
+    "late read": (case("late", b"start:204800", 200, path="/late", size_bytes=200 * KIB),),
+    "body read": (case("read", b"204800", 200, path="/length", size_bytes=200 * KIB),),
+    "eager, 4 MiB": (case("eager", client="eager", size_bytes=4 * MIB),),
+    "no body": (case("get", b"200 get", 200, path="/200?get", method="GET"),),
 }
 
 

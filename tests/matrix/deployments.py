@@ -1,7 +1,7 @@
 """What the matrix is measured on: a server, alone or behind a proxy, in one protocol of HTTP.
 
 To add a deployment, add a row to ``_all``. A row names a server of ``harness.ALL_SERVERS``, or none
-(None) or one of ``proxies.PROXIES`` in front of it, and a protocol:
+(None) or one of ``proxies.ALL_PROXIES`` in front of it, or ``OVER_UNIX``, and a protocol:
 
 - ``h1``: plain HTTP/1.1. ``tls``: HTTP/1.1 over TLS (the server's row needs ``tls_arguments``).
 - ``h2c``: HTTP/2 with prior knowledge. ``h2``: HTTP/2 over TLS.
@@ -30,6 +30,9 @@ from tests.servers import harness, proxies
 from tests.servers.cannot import BEHIND, CANNOT
 
 Protocol = Literal["h1", "tls", "h2c", "h2"]
+
+# nginx that reaches the server over a Unix socket; not a proxy in front of an address.
+OVER_UNIX = "nginx-unix"
 
 _VERSION_SECONDS = 10.0
 
@@ -67,7 +70,8 @@ class Deployment:
 
     Attributes:
         server: A key of ``harness.ALL_SERVERS``.
-        proxy: A key of ``proxies.PROXIES``; None for a server that the clients reach directly.
+        proxy: A key of ``proxies.ALL_PROXIES``, or ``OVER_UNIX``; None for a server that the
+            clients reach directly.
         protocol: What the clients speak.
     """
 
@@ -84,9 +88,9 @@ class Deployment:
 
     def missing(self) -> str | None:
         """Return the first thing that it needs and that is not here; None if it can start."""
-        absent = harness.ALL_SERVERS[self.server].missing()
-        if absent is None and self.proxy is not None:
-            absent = proxies.missing(self.proxy)
+        absent = self._row().missing()
+        if absent is None and self._front is not None:
+            absent = proxies.missing(self._front)
         if absent is None and self.protocol in ("tls", "h2"):
             absent = None if harness.find_program("openssl") else "openssl"
         return absent
@@ -113,32 +117,42 @@ class Deployment:
     def _target(self, stack: contextlib.ExitStack, *, wrap: bool) -> Target:
         if absent := self.missing():
             raise DeploymentError(f"needs {absent}")
-        server = harness.ALL_SERVERS[self.server]
+        server = self._row()
         if self.protocol in ("tls", "h2"):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="drainkit-tls-"))
             server = harness.secured(self.server, *proxies.certificate(Path(folder)))
         running = stack.enter_context(harness.running(server, wrap=wrap))
         address = running.address
-        if self.proxy is not None:
-            address = stack.enter_context(proxies.in_front_of(address, self.proxy))
+        if self._front is not None:
+            address = stack.enter_context(proxies.in_front_of(address, self._front))
         return Target(address, self.protocol, server.ssl_context, running)
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what takes part, by name."""
-        row = harness.ALL_SERVERS[self.server]
+        row = self._row()
         found = {} if row.requires else {"Python": platform.python_version()}
         found |= {name: version for name in row.requires if (version := _module_version(name))}
         programs = list(row.programs)
-        if self.proxy is not None:
-            programs.append(proxies.PROXIES[self.proxy].program)
+        if self._front is not None:
+            programs.append(proxies.ALL_PROXIES[self._front].program)
         found |= {name: version for name in programs if (version := program_version(name))}
         return found
+
+    @property
+    def _front(self) -> str | None:
+        """The proxy that is started once the server runs."""
+        return None if self.proxy == OVER_UNIX else self.proxy
+
+    def _row(self) -> harness.Server:
+        if self.proxy == OVER_UNIX:
+            return harness.over_unix(self.server)
+        return harness.ALL_SERVERS[self.server]
 
 
 def _all() -> Iterator[Deployment]:
     for name in harness.ALL_SERVERS:
         yield Deployment(name)
-    for proxy in proxies.PROXIES:
+    for proxy in (*proxies.ALL_PROXIES, OVER_UNIX):
         for server in (
             "gunicorn-sync",
             "gunicorn-gthread",

@@ -111,7 +111,8 @@ def _pictures(matrix: Matrix, image_name: str) -> Iterator[str]:
     )
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Return a table's lines."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'|'.join(['---'] * len(head))}|"
     for row in rows:
@@ -139,7 +140,7 @@ def _deployments(matrix: Matrix) -> Iterator[str]:
                 _instead(bare) if bare else _NOTHING,
             )
         )
-    yield from _table(("deployment", "versions", "without", "with", "without, instead"), rows)
+    yield from table(("deployment", "versions", "without", "with", "without, instead"), rows)
 
 
 def _share(matrix: Matrix, half: str, name: str) -> str:
@@ -197,7 +198,7 @@ def _not_whole(matrix: Matrix) -> Iterator[str]:
                     share = f"{cell['delivered']} of {cell['tries']}"
                     rows.append((f"`{name}`", f"{client}, {case}", share, why))
     if rows:
-        yield from _table(("deployment", "client, answer", "delivered", "why"), rows)
+        yield from table(("deployment", "client, answer", "delivered", "why"), rows)
     else:
         yield "None.\n"
 
@@ -222,7 +223,7 @@ def _order(matrix: Matrix) -> Iterator[str]:
             if any(cells):
                 rows.append((f"`{name}`", case, *_times(cells[0]), *_times(cells[1])))
     head = ("first byte", "whole", "uploaded")
-    yield from _table(
+    yield from table(
         (
             "deployment",
             "answer",

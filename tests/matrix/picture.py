@@ -23,7 +23,7 @@ WHOLE, NONE, FAILED = "●", "x", "!"
 # Told apart in grey and by the colour-blind, too; each with the symbol's colour on it.
 _FILLS = {"whole": "#2f7fb8", "some": "#f6c667", "none": "#f3e3dc", "failed": "#dddddd"}
 _INKS = {"whole": "#ffffff", "some": "#000000", "none": "#a03010", "failed": "#000000"}
-_CASE_LETTERS = {"page": "P"}
+_CASE_LETTERS = {"page": "P", "422": "U"}
 
 
 def columns(matrix: Matrix) -> list[tuple[str, str]]:
@@ -84,6 +84,8 @@ def drawn(matrix: Matrix) -> str:
         f"{FAILED} could not be tried; blank: not measured. Columns 2, 3, 4, P: a 200, a 302, "
         "a 413, a 413 with a page of 4 MB"
     )
+    if any(case == "422" for _, case in shown):
+        legend += ", U: a 422"
     parts.append(f"<text x='{_LABEL}' y='{height - 8}' font-size='10'>{escape(legend)}</text>")
     return "\n".join([*parts, "</svg>", ""])
 

@@ -55,7 +55,7 @@ def questions(matrix: Matrix) -> list[Question]:
         Question(kind, words, [_deployment(matrix, name) for name in names])
         for kind, (words, names) in kinds.items()
     ]
-    asked.append(Question("clients", "Which clients lose them?", list(_clients(matrix))))
+    asked.append(Question("clients", "Which clients lose them?", list(clients(matrix))))
     return [question for question in asked if question.rows]
 
 
@@ -71,7 +71,8 @@ def _deployment(matrix: Matrix, name: str) -> Row:
     return Row(name, without, drained)
 
 
-def _clients(matrix: Matrix) -> Iterator[Row]:
+def clients(matrix: Matrix) -> Iterator[Row]:
+    """Return a row for each client."""
     counts: dict[str, dict[str, list[bool]]] = {}
     for row in matrix["deployments"].values():
         for half in (WITHOUT, WITH):

@@ -6,17 +6,27 @@ import os
 import platform
 import re
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.clients import browser
 from tests.clients.clients import CLIENTS
+from tests.link.emulated import emulated
+from tests.link.links import Link
+from tests.link.namespace import congestion_control
 from tests.matrix import plan
 from tests.matrix.deployments import DEPLOYMENTS, program_version
 from tests.matrix.run import Unit
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_PATH = ROOT / "docs" / "matrix.json"
+
+
+def link_path(link: str) -> Path:
+    """Return where the matrix over a link stands."""
+    return JSON_PATH.with_name(f"matrix-link-{link}.json")
+
 
 Matrix = dict[str, Any]
 WITH, WITHOUT = "with", "without"
@@ -31,7 +41,12 @@ def load(path: Path) -> Matrix:
 
 
 def merged(
-    matrix: Matrix, done: Iterable[tuple[Unit, dict[str, Any]]], *, command: str, tries: int
+    matrix: Matrix,
+    done: Iterable[tuple[Unit, dict[str, Any]]],
+    *,
+    command: str,
+    tries: int,
+    link: Link | None = None,
 ) -> Matrix:
     """Return a matrix with what a run has measured in the place of what stood there.
 
@@ -43,6 +58,7 @@ def merged(
         done: What came of each unit.
         command: What repeats the run.
         tries: How often each cell was tried, at most.
+        link: What lay between; None for nothing.
     """
     deployments: dict[str, Any] = dict(matrix["deployments"])
     for unit, told in done:
@@ -59,13 +75,19 @@ def merged(
         deployments[unit.deployment.name] = row
     return {
         "command": command,
+        **({} if link is None else {"link": _described(link)}),
         "tries": tries,
-        "platform": _platform(),
+        "platform": machine(),
         "versions": _versions(),
-        "clients": plan.described(),
+        "clients": plan.described(None if link is None else link.name),
         # Rows that are no longer planned go; the others stand in the plan's order.
         "deployments": {name: deployments[name] for name in DEPLOYMENTS if name in deployments},
     }
+
+
+def _described(link: Link) -> dict[str, Any]:
+    with emulated(link) as there, there.client.entered():
+        return {**asdict(link), "congestion_control": congestion_control()}
 
 
 def text(matrix: Matrix) -> str:
@@ -82,7 +104,8 @@ def _joined(found: re.Match[str]) -> str:
     return opening + re.sub(r",\n\s*", ", ", found[1]) + closing
 
 
-def _platform() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """Return what a run was made on."""
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",

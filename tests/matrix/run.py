@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import selectors
+import shutil
 import signal
 import statistics
 import subprocess
@@ -15,13 +16,15 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from drainkit_conformance import Try
+from tests.link.emulated import Emulated, LinkError, emulated
+from tests.link.links import Link
 from tests.matrix.deployments import Deployment, DeploymentError, Target
 from tests.matrix.plan import Cell
 from tests.servers.harness import ServerError
@@ -33,8 +36,12 @@ _GRACE_SECONDS = 10.0
 _STOP_SECONDS = 10.0
 # A deadlock is the same each time, and slow.
 _MOST_TIMEOUTS = 2
+# Servers that start at a time: where many wait for a link, few have work to do.
+_STARTING_AT_ONCE = 2
 # drainkit's reports may come after the client's answer.
 _REPORT_SECONDS = 0.3
+# And so many round trips later over a link: the client has to acknowledge, and to close.
+_REPORT_ROUND_TRIPS = 4
 _POLL_SECONDS = 0.1
 _WORDS_CHARACTERS = 300
 
@@ -52,13 +59,15 @@ class _StoppedError(Exception):
 class Worker:
     """The process that the clients run in: started when needed, and again when it was killed."""
 
-    def __init__(self, stopped: threading.Event) -> None:
+    def __init__(self, stopped: threading.Event, link: Emulated | None = None) -> None:
         """Start nothing yet.
 
         Args:
             stopped: Ends the wait for a client, too.
+            link: Whose client's end the process is in; None for this process's own network.
         """
         self._stopped = stopped
+        self._link = link
         self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
         # What a killed client leaves behind, Chromium above all, lies in here.
@@ -126,16 +135,17 @@ class Worker:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._buffer = b""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.matrix.worker"],
-            cwd=_ROOT,
-            env={**os.environ, "TMPDIR": self._folder.name},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # A group of its own: Ctrl-C reaches only the run, which ends it in order.
-            start_new_session=True,
-        )
+        with contextlib.nullcontext() if self._link is None else self._link.client.entered():
+            return subprocess.Popen(
+                [sys.executable, "-m", "tests.matrix.worker"],
+                cwd=_ROOT,
+                env={**os.environ, "TMPDIR": self._folder.name},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # A group of its own: Ctrl-C reaches only the run, which ends it in order.
+                start_new_session=True,
+            )
 
     @staticmethod
     def _end(process: "subprocess.Popen[bytes]") -> None:
@@ -179,10 +189,39 @@ class Unit:
         return f"{self.deployment.name} {'with' if self.wrap else 'without'} drainkit"
 
 
+class _Place(NamedTuple):
+    """What a unit is measured with."""
+
+    target: Target
+    worker: Worker
+    link: Emulated | None
+
+
 class Run:
     """Measures units, a few at once."""
 
-    def __init__(self, units: Sequence[Unit], *, say: Say, at_once: int) -> None:
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        *,
+        say: Say,
+        at_once: int,
+        link: Link | None = None,
+        traces: Path | None = None,
+    ) -> None:
+        """Measure nothing yet.
+
+        Args:
+            units: What is measured.
+            say: Told how it goes.
+            at_once: So many units at a time.
+            link: What lies between clients and servers, one for each unit; None for nothing.
+            traces: Where the packets of each lost cell are kept that had drainkit; None to keep
+                none.
+        """
+        self._link = link
+        self._traces = traces
+        self._starting = threading.BoundedSemaphore(_STARTING_AT_ONCE)
         self._units: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         for unit in units:
             self._units.put(unit)
@@ -224,7 +263,8 @@ class Run:
         return self._done
 
     def _lane(self) -> None:
-        with Worker(self._stopped) as worker:
+        with contextlib.ExitStack() as stack:
+            worker = stack.enter_context(Worker(self._stopped)) if self._link is None else None
             while not self._stopped.is_set():
                 try:
                     unit = self._units.get_nowait()
@@ -238,23 +278,39 @@ class Run:
                 seconds = time.monotonic() - began
                 self._say(f"[{len(self._done):3}/{self._total}] {_summary(unit, told, seconds)}")
 
-    def _unit(self, unit: Unit, worker: Worker) -> dict[str, Any]:
+    @contextlib.contextmanager
+    def _started(self, unit: Unit, worker: Worker | None) -> Iterator["_Place"]:
+        """Start a unit's deployment, over a link of its own where there is one."""
+        with contextlib.ExitStack() as stack:
+            link = None
+            if self._link is not None:
+                link = stack.enter_context(emulated(self._link))
+                stack.enter_context(link.server.entered())
+            if worker is None:
+                worker = stack.enter_context(Worker(self._stopped, link))
+            with self._starting:
+                if self._stopped.is_set():
+                    raise _StoppedError
+                target = stack.enter_context(unit.deployment.started(wrap=unit.wrap))
+            yield _Place(target, worker, link)
+
+    def _unit(self, unit: Unit, worker: Worker | None) -> dict[str, Any]:
         told: dict[str, Any] = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
             "error": None,
             "clients": {},
         }
         try:
-            with unit.deployment.started(wrap=unit.wrap) as target:
+            with self._started(unit, worker) as place:
                 self._say(f"          {unit.name}: started")
                 for cell in unit.cells:
                     row = told["clients"].setdefault(cell.client.name, {})
-                    row[cell.case.name] = self._cell(unit, cell, target, worker)
-                    if not target.running.alive():
-                        raise DeploymentError(f"the server ended: {_last_line(target)}")
+                    row[cell.case.name] = self._traced(unit, cell, place)
+                    if not place.target.running.alive():
+                        raise DeploymentError(f"the server ended: {_last_line(place.target)}")
         except _StoppedError:
             pass
-        except DeploymentError as error:
+        except (DeploymentError, LinkError) as error:
             told["error"] = _one_line(str(error))
         except Exception as error:
             # A cell says why; the others are measured all the same.
@@ -262,6 +318,20 @@ class Run:
         for cell in unit.cells:
             row = told["clients"].setdefault(cell.client.name, {})
             row.setdefault(cell.case.name, _untried(told["error"] or "not tried"))
+        return told
+
+    def _traced(self, unit: Unit, cell: Cell, place: "_Place") -> dict[str, Any]:
+        """Measure a cell, and keep its packets where it is lost with drainkit."""
+        if place.link is None or self._traces is None or not unit.wrap:
+            return self._cell(unit, cell, place.target, place.worker)
+        folder = self._traces / f"{unit.deployment.name}-{cell.client.name}-{cell.case.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with place.link.traced(folder):
+            told = self._cell(unit, cell, place.target, place.worker)
+        if is_whole(told):
+            shutil.rmtree(folder)
+        else:
+            (folder / "server.log").write_text(place.target.running.log(), encoding="utf-8")
         return told
 
     def _cell(self, unit: Unit, cell: Cell, target: Target, worker: Worker) -> dict[str, Any]:
@@ -274,6 +344,7 @@ class Run:
             "address": target.address,
             "case": cell.case.name,
             "timeout_seconds": seconds,
+            "link": None if self._link is None else self._link.name,
         }
         reported = len(target.running.reports()) if unit.wrap else 0
         tries: list[Try] = []
@@ -284,8 +355,14 @@ class Run:
             began = time.monotonic()
             tries.append(self._try(asked, worker, seconds))
             timeouts += tries[-1].problem is not None and time.monotonic() - began >= seconds
-        taken = _taken(target, reported, len(tries)) if unit.wrap else None
+        taken = None
+        if unit.wrap:
+            taken = _taken(target, reported, len(tries), self._report_seconds())
         return _counted(cell, tries, taken)
+
+    def _report_seconds(self) -> float:
+        far = 0.0 if self._link is None else self._link.round_trip_seconds
+        return _REPORT_SECONDS + _REPORT_ROUND_TRIPS * far
 
     def _try(self, asked: dict[str, Any], worker: Worker, seconds: float) -> Try:
         try:
@@ -307,10 +384,10 @@ def _untried(why: str) -> dict[str, Any]:
     return {"tries": 0, "delivered": 0, "instead": {why: 0}}
 
 
-def _taken(target: Target, before: int, tries: int) -> list[int]:
+def _taken(target: Target, before: int, tries: int, timeout_seconds: float) -> list[int]:
     """Return the body bytes that the application and drainkit took, a try at a time."""
     with contextlib.suppress(ServerError):
-        target.running.wait_for_reports(before + tries, timeout_seconds=_REPORT_SECONDS)
+        target.running.wait_for_reports(before + tries, timeout_seconds=timeout_seconds)
     reports = target.running.reports()[before:]
     return [report["bytes_read"] + report["bytes_discarded"] for report in reports]
 

@@ -23,7 +23,7 @@ def _attempt(kit: Kit, made: dict[tuple[str, bool], Client], asked: dict[str, An
         made[key] = make(kit)
     host, port = asked["address"]
     verdict = judge(
-        plan.case_for(name, asked["case"]),
+        plan.case_for(name, asked["case"], asked.get("link")),
         (host, port),
         client=made[key],
         tries=1,

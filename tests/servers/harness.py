@@ -280,6 +280,30 @@ def secured(name: str, certificate: Path, key: Path) -> Server:
     )
 
 
+# Where a server listens, by the words that say so, once it is at a Unix socket.
+_AT_SOCKET = {
+    ("--bind", "127.0.0.1:{port}"): ("--bind", "unix:app.sock"),
+    ("--port", "{port}"): ("--uds", "app.sock"),
+}
+
+
+def over_unix(name: str) -> Server:
+    """Return a row of ``ALL_SERVERS`` behind an nginx that reaches it over a Unix socket."""
+    row = ALL_SERVERS[name]
+    words = list(row.arguments)
+    for there, instead in _AT_SOCKET.items():
+        for at in range(len(words) - 1):
+            if tuple(words[at : at + 2]) == there:
+                words[at : at + 2] = instead
+    assert "app.sock" in " ".join(words), f"{name} is not known to listen at a Unix socket"
+    return dataclasses.replace(
+        row,
+        name=f"{name}-unix",
+        arguments=_script("run_nginx_unix.py", *words),
+        programs=(*row.programs, "nginx"),
+    )
+
+
 def serving(name: str, app: str, env: Mapping[str, str]) -> Server:
     """Return a row of ``ALL_SERVERS`` that serves another module of ``apps``.
 

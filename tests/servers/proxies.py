@@ -39,7 +39,7 @@ class Proxy:
     notes: str = ""
 
 
-def _nginx(name: str, version: str) -> Proxy:
+def _nginx(name: str, version: str, *, buffered: bool = False) -> Proxy:
     config = """
 daemon off; master_process off; pid nginx.pid; error_log stderr warn;
 events {{ worker_connections 64; }}
@@ -52,14 +52,15 @@ http {{
     location / {{
       proxy_pass http://127.0.0.1:{behind};
       proxy_http_version %s;
-      proxy_request_buffering off;
+      proxy_request_buffering %s;
     }}
   }}
 }}
 """
     arguments = ("-p", "{folder}", "-e", "stderr", "-c", "{config}")
-    notes = f"proxy_request_buffering off; HTTP/{version} to the server"
-    return Proxy(name, "nginx", config % version, arguments, notes)
+    buffering = "on" if buffered else "off"
+    notes = f"proxy_request_buffering {buffering}; HTTP/{version} to the server"
+    return Proxy(name, "nginx", config % (version, buffering), arguments, notes)
 
 
 _HAPROXY = """
@@ -118,10 +119,16 @@ PROXIES: dict[str, Proxy] = {
     )
 }
 
+# The matrix alone has these: nginx as it comes reads the whole upload before it asks the server.
+ALL_PROXIES: dict[str, Proxy] = {
+    **PROXIES,
+    "nginx-buffered": _nginx("nginx-buffered", "1.1", buffered=True),
+}
+
 
 def missing(name: str) -> str | None:
     """Return the program that a proxy needs and that is not here; None if it can start."""
-    program = PROXIES[name].program
+    program = ALL_PROXIES[name].program
     return program if find_program(program) is None else None
 
 
@@ -131,9 +138,9 @@ def in_front_of(address: Address, name: str) -> Iterator[Address]:
 
     Args:
         address: Where the server listens.
-        name: A key of ``PROXIES``; its program must be there (`missing`).
+        name: A key of ``ALL_PROXIES``; its program must be there (`missing`).
     """
-    proxy = PROXIES[name]
+    proxy = ALL_PROXIES[name]
     program = find_program(proxy.program)
     assert program is not None, f"needs {proxy.program}"
     with tempfile.TemporaryDirectory(prefix="drainkit-", ignore_cleanup_errors=True) as folder:

@@ -1,0 +1,117 @@
+"""The page of the links and its pictures say what their JSON says."""
+
+import copy
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from tests.link import page, picture, record
+from tests.link.links import LINKS
+from tests.matrix import __main__, plan, results
+from tests.matrix.deployments import DEPLOYMENTS, OVER_UNIX
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """Return the record that is committed."""
+    return record.load()
+
+
+@pytest.fixture(scope="module")
+def matrices():
+    """Return the matrices that are committed, by link."""
+    return page.load_matrices()
+
+
+def test_page_and_pictures_are_what_the_json_makes(measured, matrices):
+    """Whoever changes one of them runs ``python -m tests.link --page``."""
+    for path, content in page.made(measured, matrices).items():
+        assert content == path.read_text(encoding="utf-8"), path
+
+
+def test_the_json_is_as_the_program_writes_it(measured, matrices):
+    assert record.text(measured) == record.RECORD.read_text(encoding="utf-8")
+    for name, matrix in matrices.items():
+        assert results.text(matrix) == results.link_path(name).read_text(encoding="utf-8")
+
+
+def test_every_link_has_been_measured(measured, matrices):
+    assert list(LINKS) == page.measured(measured) == list(matrices)
+
+
+def test_the_links_are_still_those_that_were_measured(measured, matrices):
+    for name, link in LINKS.items():
+        now = {"name": link.name, "loss": link.loss, "round_trip_seconds": link.round_trip_seconds}
+
+        for then in (measured["links"][name], matrices[name]["link"]):
+            assert now == {key: then[key] for key in now}
+
+
+def test_another_time_makes_another_page_and_another_picture(measured, matrices):
+    before = page.made(measured, matrices)
+    changed = copy.deepcopy(measured)
+    for row in changed["rows"]:
+        row["seconds"] += 1000
+    after = page.made(changed, matrices)
+
+    assert {"links.md", "links.svg"} == {
+        path.name for path, content in before.items() if after[path] != content
+    }
+
+
+def test_the_picture_can_be_read_without_seeing_it(measured):
+    names = page.measured(measured)
+    drawn = ElementTree.fromstring(picture.drawn(measured, names))
+
+    assert picture.description(measured, names) == drawn.find(f"{SVG}desc").text
+    shown = " ".join("".join(text.itertext()) for text in drawn.iter(f"{SVG}text"))
+    for row in measured["rows"]:
+        if row["client"] == picture.CLIENT:
+            words = picture.outcome(row, measured["size_bytes"], measured["limit_seconds"])
+            assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"error": None, "seconds": 0.44, "sent_bytes": 150_000}, "0.4 s, 0.1 MB sent"),
+        (
+            {"error": "reset", "seconds": 2.0, "sent_bytes": 12_000_000},
+            "lost after 2.0 s, 12 MB sent",
+        ),
+        (
+            {"error": "timed out", "seconds": 600.2, "sent_bytes": 20_000_000},
+            "none yet at 10 min; needs 100 min",
+        ),
+    ],
+)
+def test_an_outcome_is_told_in_few_words(row, words):
+    assert words == picture.outcome(row, 200_000_000, 600.0)
+
+
+def test_every_link_says_how_much_is_uploaded_over_it():
+    assert set(LINKS) == set(plan.EXTENTS)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_the_plan_over_a_link_has_a_422_and_the_link_s_size(link):
+    cells = plan.cells(DEPLOYMENTS["gunicorn-sync"], [], [], 1, link)
+
+    assert set(plan.LINK_ANSWERS) == {cell.case.name for cell in cells}
+    assert {plan.EXTENTS[link].upload_bytes} == {cell.case.upload.size_bytes for cell in cells}
+    assert {"chromium-form"} <= {cell.client.name for cell in cells}
+
+
+def test_over_a_link_nginx_stands_in_front_in_three_ways():
+    fronts = {row.proxy for row in plan.deployments([], "hotel")}
+
+    assert {None, "nginx", "nginx-buffered", OVER_UNIX} == fronts
+
+
+def test_an_unknown_link_lists_the_known_ones(capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["--link", "pigeon"])
+
+    assert "satellite" in capsys.readouterr().err

@@ -1,0 +1,289 @@
+"""The page of the links, made from their JSON: ``docs/explanation/links.md`` and its pictures.
+
+Nothing in it was written by hand; ``tests/core/test_links_page.py`` fails when it is not what the
+JSON says.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.link import picture, record
+from tests.link.answers import CLIENTS
+from tests.link.links import LINKS, MTU_BYTES
+from tests.matrix import page as matrix_page
+from tests.matrix import picture as matrix_picture
+from tests.matrix import questions, results
+from tests.matrix.deployments import OVER_UNIX, reason
+from tests.matrix.questions import Question, Row
+from tests.matrix.results import WITH, WITHOUT, Matrix
+from tests.matrix.run import is_whole
+
+PAGE_PATH = results.ROOT / "docs" / "explanation" / "links.md"
+
+_INTRODUCTION = """\
+# Over a real link
+
+% Written by `python -m tests.link --page` from docs/links.json and docs/matrix-link-*.json.
+
+On loopback nothing is lost, late or slow. People upload over phones, from hotels and from ships.
+Here TCP runs from end to end over such a link: two network namespaces of Linux, a TUN device in
+each, and a program between them that delays, paces, drops and reorders packets of {mtu} bytes, both
+ways, the same each time (`tests/link`). Server and client are the real ones.
+
+{links}
+
+*Loss* is of packets, on each way by itself. Both ends have TCP's {control} and the kernel's own
+buffers. With so many packets lost, that and not the rate of the link is what limits an upload:
+about {reno}.
+"""
+
+_ANSWERS = """\
+## When the answer is there
+
+{size} are uploaded to a server that refuses them at once ({server}; measured {date} on
+{system}, {machine}). *Sent* is what had gone over the link until then, with IP headers: what a
+person on a phone pays for. An upload without an answer was stopped after {limit}, and how long all
+of it needs is reckoned from what had arrived by then. `eager` is a client that reads while it
+sends, and stops at an answer that refuses; Chromium submits a form. Without anything an answer is
+lost or not as it happens.
+
+```console
+{command}
+```
+
+![{description}](links.svg)
+"""
+
+_MATRIX = """\
+## Which clients have the answer
+
+The [delivery matrix](matrix.md) once more, with a link between. Fewer clients stand for all, each
+cell was tried {tries}, and a 422 that the application gives when it has read ten bytes is asked,
+too. Each deployment had a link of its own.
+
+Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
+minute over hotel Wi-Fi, which is longer than some servers have patience: what they cut, they cut
+from who only asked for the page, too (a GET without drainkit, over the same link: gunicorn `sync`
+after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS after 38 to 42 s, cheroot over TLS
+after 14 s). uvicorn without drainkit brings that page over TLS to an upload all the same, since
+what comes of the upload ends its wait for the next request; with drainkit and
+`--timeout-keep-alive 60` it does, too.
+
+"""
+
+
+def pictures(record_: dict[str, Any], matrices: dict[str, Matrix]) -> dict[Path, str]:
+    """Return the pictures as they should be, by path."""
+    made = {}
+    if record_:
+        made[PAGE_PATH.with_suffix(".svg")] = picture.drawn(record_, measured(record_))
+    for name, matrix in matrices.items():
+        for asked in asked_of(name, matrix):
+            made[PAGE_PATH.with_name(f"links-{asked.name}.svg")] = questions.drawn(asked)
+        made[PAGE_PATH.with_name(f"links-{name}-cells.svg")] = matrix_picture.drawn(matrix)
+    return made
+
+
+def write() -> list[Path]:
+    """Write page and pictures; return where they are."""
+    contents = made(record.load(), load_matrices())
+    for path, content in contents.items():
+        path.write_text(content, encoding="utf-8")
+    return list(contents)
+
+
+def load_matrices() -> dict[str, Matrix]:
+    """Return the matrices that were measured over a link, by its name."""
+    paths = {name: results.link_path(name) for name in LINKS}
+    return {name: results.load(path) for name, path in paths.items() if path.exists()}
+
+
+def made(record_: dict[str, Any], matrices: dict[str, Matrix]) -> dict[Path, str]:
+    """Return page and pictures as they should be, by path."""
+    return {PAGE_PATH: text(record_, matrices), **pictures(record_, matrices)}
+
+
+def measured(record_: dict[str, Any]) -> list[str]:
+    """Return the links that have rows."""
+    names = {row["link"] for row in record_["rows"]}
+    return [name for name in LINKS if name in names]
+
+
+def text(record_: dict[str, Any], matrices: dict[str, Matrix]) -> str:
+    """Return the page."""
+    controls = {matrix["link"]["congestion_control"] for matrix in matrices.values()}
+    lines = [
+        _INTRODUCTION.format(
+            mtu=MTU_BYTES,
+            links="\n".join(_links()),
+            control=" or ".join(sorted(controls)) or "usual congestion control",
+            reno=", ".join(
+                f"{_reno(link.round_trip_seconds, link.loss):.1f} Mbit/s over {name}"
+                for name, link in LINKS.items()
+                if link.loss
+            ),
+        )
+    ]
+    if record_:
+        lines += _answers(record_)
+    if matrices:
+        lines += _matrices(matrices)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _reno(round_trip_seconds: float, loss: float) -> float:
+    """Return the Mbit/s that TCP has where packets are lost by chance.
+
+    Mathis et al., "The macroscopic behavior of the TCP congestion avoidance algorithm", 1997.
+    """
+    payload_bytes = MTU_BYTES - 52  # IPv4, TCP and its timestamps
+    return payload_bytes * 8 / round_trip_seconds * math.sqrt(1.5 / loss) / 1e6
+
+
+def _links() -> Iterator[str]:
+    rows = [
+        (
+            f"`{link.name}`",
+            f"{link.round_trip_seconds * 1000:g} ms",
+            f"{link.up_bits_per_second / 1e6:g} Mbit/s",
+            f"{link.down_bits_per_second / 1e6:g} Mbit/s",
+            f"{link.loss * 100:g} %",
+        )
+        for link in LINKS.values()
+    ]
+    return matrix_page.table(("link", "round trip", "up", "down", "loss"), rows)
+
+
+def _answers(record_: dict[str, Any]) -> Iterator[str]:
+    names = measured(record_)
+    yield _ANSWERS.format(
+        size=picture.megabytes(record_["size_bytes"]),
+        server=f"`{record_['server']}`",
+        date=record_["date"],
+        limit=picture.duration(record_["limit_seconds"]),
+        command=record_["command"],
+        description=picture.description(record_, names),
+        system=record_["platform"]["system"],
+        machine=record_["platform"]["machine"],
+    )
+    by_place = {(row["link"], row["contender"], row["client"]): row for row in record_["rows"]}
+    rows = [
+        (f"`{name}`", picture.WORDS[contender], *(_outcome(record_, row) for row in found))
+        for name in names
+        for contender in picture.ORDER
+        if any(found := [by_place.get((name, contender, client)) for client in CLIENTS])
+    ]
+    yield from matrix_page.table(("link", "on the server", *CLIENTS), rows)
+
+
+def _outcome(record_: dict[str, Any], row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    return picture.outcome(row, record_["size_bytes"], record_["limit_seconds"])
+
+
+def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
+    tries = {matrix["tries"] for matrix in matrices.values()}
+    times = "once" if tries == {1} else f"{min(tries)} to {max(tries)} times"
+    if tries == {2}:
+        times = "twice"
+    yield _MATRIX.format(tries=times)
+    for name, matrix in matrices.items():
+        size = matrix["clients"]["eager"]["upload_bytes"]
+        file = results.link_path(name).name
+        yield f"### Over {name}\n"
+        yield (
+            f"{size / 1e6:g} MB are uploaded. The page is made from {{download}}`{file} "
+            f"<../{file}>`; every cell of it in one large picture: "
+            f"{{download}}`links-{name}-cells.svg`.\n"
+        )
+        yield f"```console\n{matrix['command']}\n```\n"
+        for asked in asked_of(name, matrix):
+            yield f"![{questions.described(asked)}](links-{asked.name}.svg)\n"
+        rows = list(_not_whole(matrix))
+        if not rows:
+            yield "With drainkit every cell is whole.\n"
+            continue
+        yield "With drainkit these are not whole:\n"
+        head = ("deployments", "answer", "cells", "of these whole without drainkit", "why")
+        yield from matrix_page.table(head, rows)
+
+
+def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
+    """Return a row for each reason why cells are not whole with drainkit."""
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for name, row in matrix["deployments"].items():
+        for client, cells in row.get(WITH, {}).get("clients", {}).items():
+            for case, cell in cells.items():
+                if not is_whole(cell):
+                    why = why_not(name, client, case) or "; ".join(cell["instead"])
+                    found.setdefault((case, why), []).append((name, client))
+    for (case, why), places in found.items():
+        names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in places))
+        bare = [
+            matrix["deployments"][name].get(WITHOUT, {}).get("clients", {}).get(client, {})
+            for name, client in places
+        ]
+        whole = sum(case in cells and is_whole(cells[case]) for cells in bare)
+        yield names, case, str(len(places)), str(whole), why
+
+
+# What the rows of a picture are, and the deployments that belong there.
+_KINDS = {
+    "alone": lambda name: ">" not in name and ":" not in name,
+    "TLS": lambda name: name.endswith(":tls"),
+    "HTTP/2": lambda name: name.endswith((":h2", ":h2c")),
+    "nginx, default": lambda name: name.startswith("nginx-buffered>"),
+    "nginx, unbuffered": lambda name: name.startswith("nginx>"),
+    "nginx, Unix socket": lambda name: name.startswith(f"{OVER_UNIX}>"),
+}
+
+
+def asked_of(name: str, matrix: Matrix) -> list[Question]:
+    """Return the pictures of one link: by kinds of deployments, and by clients."""
+    rows = []
+    for words, is_one in _KINDS.items():
+        names = list(filter(is_one, matrix["deployments"]))
+        if names:
+            both = (matrix_picture.total(matrix, half, names) for half in (WITHOUT, WITH))
+            rows.append(Row(words, *both))
+    return [
+        Question(name, f"Which answers arrive over {name}?", rows),
+        Question(f"{name}-clients", "And to which clients?", list(questions.clients(matrix))),
+    ]
+
+
+# What cuts a page that takes longer than the server has patience, with an upload or without one:
+# the names of deployments begin with the one and end with the other.
+_PATIENCE = {
+    ("gunicorn-sync", ""): (
+        "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
+    ),
+    ("cheroot", ":tls"): "cheroot's `timeout`, 10 s, is over while it writes to a TLS connection",
+    ("granian", ""): (
+        "granian closes what has brought no next request after `--http1-header-read-timeout`, "
+        "30 s, though it is still sending; so it does without drainkit where an application "
+        "answers before it reads"
+    ),
+    **{
+        (server, end): (
+            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what is left "
+            "to send over TLS; and the server closes when the connection was not used again "
+            "for 5 s, though it is still sending"
+        )
+        for server in ("uvicorn", "hypercorn-asyncio", "gunicorn-asgi", "gunicorn-uvicorn")
+        for end in (":tls", ":h2")
+    },
+}
+_PAGE = "page"
+
+
+def why_not(deployment: str, client: str, case: str) -> str | None:
+    """Return why a cell need not be whole over a link; None where it must be."""
+    if case == _PAGE:
+        for (begin, end), why in _PATIENCE.items():
+            if deployment.startswith(begin) and deployment.endswith(end):
+                return f"{why}"
+    return reason(deployment, client, case)
