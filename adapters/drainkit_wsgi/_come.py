@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 
-from drainkit import DrainPolicy, DrainReport, Outcome, process_capacity
+from drainkit import DEFAULTS, DrainPolicy, DrainReport, Outcome, Resource, process_capacity
 
 from ._input import Input
 from ._threads import bounds_of, moved
@@ -87,7 +87,11 @@ def report_of(facts: Facts, nbytes: int, seconds: float, status: int | None) -> 
 
 
 def _first_read_bytes(policy: DrainPolicy) -> float:
-    return max(_SMALLEST_READ_BYTES, policy.min_bytes_per_second * policy.idle_seconds)
+    idle_seconds = policy.idle_seconds
+    if idle_seconds is None:
+        # What is out of reach holds a thread, or as dear a process.
+        idle_seconds = DEFAULTS[Resource.THREAD].idle_seconds
+    return max(_SMALLEST_READ_BYTES, policy.min_bytes_per_second * idle_seconds)
 
 
 def _take_in_a_place(
