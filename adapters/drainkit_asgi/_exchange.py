@@ -129,6 +129,7 @@ class Exchange(Passing):
                 await response.abandon()
         finally:
             self.end()
+            self.is_taken = True  # what a task of the application still sends is the server's
 
     async def _run_under_trio(self, app: ASGIApplication) -> None:
         error: Exception | None = None
@@ -145,7 +146,11 @@ class Exchange(Passing):
                 del error  # or its traceback and this frame would hold each other
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The application's ``send``."""
+        """The application's ``send``.
+
+        Not a coroutine of its own: what the server's returns is as good, and a frame less for each
+        message of an ordinary request. Nothing happens before it is awaited.
+        """
         if self._response is not None:
             return self._response.send(message)
         if self.is_taken:
