@@ -335,11 +335,11 @@ class Drain:
         if self.under_way or self.report is not None:
             raise RuntimeError(f"received_rest() when {self._state}")
         self._started = now - self._elapsed
+        self.finished = True
         policy = self.policy
         if policy is None or policy.max_bytes == 0:
             return self._end(Outcome.DECLINED, now)
         self.bytes_discarded += nbytes
-        self.finished = True
         return self._end(Outcome.COMPLETE, now)
 
     def waited(self, now: float, nbytes: int = 0, *, last_at: float = -math.inf) -> Step:

@@ -24,12 +24,18 @@ from .servers import Server, server_of
 
 
 class Exchange(Passing):
-    """One HTTP request with a body, and its answer: one object in rooms, as each costs."""
+    """One HTTP request with a body, and its answer: one object in rooms, as each costs.
+
+    Attributes:
+        needs_nursery: Whether `run_under_trio` must call the application.
+        response: The answer, where it needs one; `returned` must be called behind it, and where
+            the body is not taken.
+    """
 
     _jobs: Jobs | None
-    _response: Response | None
+    response: Response | None
 
-    __slots__ = ("_jobs", "_response")
+    __slots__ = ("_jobs", "needs_nursery", "response")
 
     def __init__(
         self,
@@ -54,6 +60,7 @@ class Exchange(Passing):
         self._server = server
         self._on_report = on_report
         self._loop = loop
+        self.needs_nursery = loop is None
         self._control = scope[CONTROL_KEY] = DrainControl(policy)
         # For the report; the application may change its scope.
         self._method: str = scope.get("method", "")
@@ -63,7 +70,7 @@ class Exchange(Passing):
         # Counted here until there is a drain.
         self._bytes_read = self._largest_bytes = 0
         # Most requests need none of these.
-        self._opened = self._response = self._jobs = self._start = self._kept = None
+        self._opened = self.response = self._jobs = self._start = self._kept = None
         self._connection = self._over = self.before_receive = None
         self._came = self._pending = self._freed = None
 
@@ -99,43 +106,17 @@ class Exchange(Passing):
             return None
         return cls(scope, receive, send, fields, server, policy, on_report, running_loop())
 
-    async def run(self, app: ASGIApplication) -> None:
-        """Call the application, and see to its request's body.
+    async def run_under_trio(self, app: ASGIApplication) -> None:
+        """Call the application within a nursery, and see to its request's body.
 
         Raises:
             Exception: What the application raised, when the body is over.
         """
-        if self._loop is None and self._jobs is None:
-            await self._run_under_trio(app)
-            return
-        try:
-            try:
-                await app(self._scope, self.receive, self.send)
-            except Exception:
-                # The server's own 500 must arrive, too.
-                await self._finish(is_returned=False)
-                raise
-            if self._response is not None or not self.is_taken:
-                await self._finish(is_returned=True)
-        finally:
-            if self._response is not None or not self.is_taken:
-                await self._abandon()
-
-    async def _abandon(self) -> None:
-        """Give up what is still under way: the request is over, or was cancelled."""
-        response, self._response = self._response, None  # they hold each other
-        try:
-            if response is not None:
-                await response.abandon()
-        finally:
-            self.end()
-
-    async def _run_under_trio(self, app: ASGIApplication) -> None:
         error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._jobs = TrioJobs(tasks)
             try:
-                await self.run(app)
+                await self._run(app)
             except Exception as exc:
                 error = exc  # not through the task group, which would wrap it
         if error is not None:
@@ -144,23 +125,61 @@ class Exchange(Passing):
             finally:
                 del error  # or its traceback and this frame would hold each other
 
+    async def _run(self, app: ASGIApplication) -> None:
+        try:
+            await app(self._scope, self.receive, self.send)
+        except BaseException as exc:
+            await self.raised(exc)
+            raise
+        await self.returned()
+
+    async def returned(self) -> None:
+        """See to the body: the application has returned."""
+        try:
+            await self._finish(is_returned=True)
+        finally:
+            await self._abandon()
+
+    async def raised(self, error: BaseException) -> None:
+        """See to the body: the application has raised, or was cancelled."""
+        try:
+            if isinstance(error, Exception):
+                # The server's own 500 must arrive, too.
+                await self._finish(is_returned=False)
+        finally:
+            await self._abandon()
+
+    async def _abandon(self) -> None:
+        """Give up what is still under way: the request is over, or was cancelled."""
+        response, self.response = self.response, None  # they hold each other
+        try:
+            if response is not None:
+                await response.abandon()
+        finally:
+            self.end()
+            self.is_taken = True  # what a task of the application still sends is the server's
+
     def send(self, message: Message) -> Awaitable[None]:
-        """The application's ``send``."""
-        if self._response is not None:
-            return self._response.send(message)
+        """The application's ``send``.
+
+        Not a coroutine of its own: what the server's returns is as good, and a frame less for each
+        message of an ordinary request. Nothing happens before it is awaited.
+        """
+        if self.response is not None:
+            return self.response.send(message)
         if self.is_taken:
             # The ordinary request: its body has been received.
             return self._send(message)
         return self._send_early(message)
 
     async def _send_early(self, message: Message) -> None:
-        if self._response is None and not self._may_pass():
-            self._response = self._respond()
-        if self._response is None:
+        if self.response is None and not self._may_pass():
+            self.response = self._respond()
+        if self.response is None:
             # Nothing is left on the connection: the answer costs what any answer costs.
             await self._pass(message)
         else:
-            await self._response.send(message)
+            await self.response.send(message)
 
     def _respond(self) -> Response:
         version: str = self._scope.get("http_version", "1.1")
@@ -174,7 +193,7 @@ class Exchange(Passing):
 
     async def _finish(self, *, is_returned: bool) -> None:
         """See to what is left when the application is over."""
-        response = self._response
+        response = self.response
         if response is not None:
             await response.finish()
             if response.order.is_over:

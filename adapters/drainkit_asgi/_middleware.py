@@ -106,8 +106,18 @@ class DrainMiddleware:
         exchange = Exchange.open(scope, receive, send, fields or (), self.policy, self.on_report)
         if exchange is None:
             await self.app(scope, receive, send)
-        else:
-            await exchange.run(self.app)
+            return
+        if exchange.needs_nursery:
+            await exchange.run_under_trio(self.app)
+            return
+        # In place, too: a coroutine of the exchange's own would cost as much as its object.
+        try:
+            await self.app(scope, exchange.receive, exchange.send)
+        except BaseException as exc:
+            await exchange.raised(exc)
+            raise
+        if exchange.response is not None or not exchange.is_taken:
+            await exchange.returned()
 
 
 def _prepare() -> None:

@@ -76,10 +76,10 @@ class Passing(Upload):
 
     def _discard_what_came(self) -> None:
         self.gate = ANSWERED
-        self.is_taken = True
         came, self._came = self._came or (), None
         policy = self._control.policy
         if policy is None or policy.max_bytes == 0 or is_heard(self._on_report):
             drain = self.open_drain()
             nbytes = sum(nbytes_of(message) for message in came)
             self.report(drain.received_rest(nbytes, self._clock()))
+        self.is_taken = True

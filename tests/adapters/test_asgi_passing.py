@@ -17,9 +17,11 @@ from tests.adapters.asgi_server import (
     HYPERCORN,
     KIB,
     UVICORN,
+    Arrived,
     answering,
     backend,
     body,
+    connection_class,
     make_scope,
     read_all,
     serve,
@@ -447,3 +449,31 @@ def test_a_lifespan_without_an_event_loop_is_the_applications():
         DrainMiddleware(app)({"type": "lifespan"}, None, None).send(None)
 
     assert ["lifespan"] == called
+
+
+@pytest.mark.parametrize("has_arrived", [True, False], ids=["has arrived", "comes"])
+async def test_what_a_task_sends_behind_its_request_is_the_servers_to_refuse(has_arrived):
+    leaked = []
+
+    async def app(scope, receive, send):
+        leaked.append((scope["test.exchange"].connection, send))
+        await NO(scope, receive, send)
+
+    await serve(app, has_arrived=has_arrived)
+    ((connection, send),) = leaked
+    await send(body(b"too late"))
+
+    assert "http.response.body behind the end of the response" == connection.violations[0]
+
+
+async def test_two_requests_behind_each_other_are_told_apart():
+    reports = []
+    middleware = DrainMiddleware(NO, on_report=reports.append)
+    for path, upload in (("/first", b"a" * 300), ("/second", b"b" * 200)):
+        connection = connection_class(UVICORN.module, Arrived)(UVICORN, [upload])
+        scope = make_scope(len(upload), path=path)
+        await middleware(scope, connection.receive, connection.send)
+
+        assert ["start", "body 2"] == connection.events[1:]
+
+    assert [("/first", 300), ("/second", 200)] == [(r.path, r.bytes_discarded) for r in reports]

@@ -12,7 +12,6 @@ from typing import Any
 
 from drainkit import Drain, DrainControl, DrainPolicy, framing
 from drainkit_asgi import DrainMiddleware as AsgiMiddleware
-from drainkit_asgi._inbox import Inbox
 from drainkit_wsgi import DrainMiddleware as WsgiMiddleware
 from drainkit_wsgi._exchange import has_body, open_body
 from drainkit_wsgi._input import Input
@@ -136,7 +135,6 @@ def _parts() -> dict[str, Callable[[], Any]]:
     request = environ("POST", CONTENT_LENGTH=str(BODY_BYTES))
     request["wsgi.input"] = stream = Body(b"x" * BODY_BYTES)
     framed = _framed()
-    receive = Cycle([]).receive
     return {
         "has_body": lambda: has_body(request),
         "server_of": lambda: server_of(request),
@@ -148,7 +146,6 @@ def _parts() -> dict[str, Callable[[], Any]]:
             request.copy(), policy, None
         ),
         "a copy of the environ": request.copy,
-        "Inbox": lambda: Inbox(receive),
         "an empty call": lambda: None,
     }
 
