@@ -278,6 +278,10 @@ _PATIENCE = {
     },
 }
 _PAGE = "page"
+_CURL_TWICE = (
+    "curl 7.88.1 sends 48 KiB of the body twice, and so more than its Content-Length, when its "
+    "socket was full; the server resets the stream (RFC 9113, 8.1.1)"
+)
 
 
 def why_not(deployment: str, client: str, case: str) -> str | None:
@@ -286,4 +290,6 @@ def why_not(deployment: str, client: str, case: str) -> str | None:
         for (begin, end), why in _PATIENCE.items():
             if deployment.startswith(begin) and deployment.endswith(end):
                 return f"{why}"
+    if client == "curl" and deployment.endswith((":h2", ":h2c")):
+        return _CURL_TWICE
     return reason(deployment, client, case)

@@ -9,7 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from tests.bench.alternatives import DRAINKIT, HANDLER, NONE, SNIPPET
-from tests.link.answers import BUFFERED, CONTENDERS
+from tests.link.answers import BUFFERED, CONTENDERS, STATUS
 
 _WIDTH = 360
 _LEFT = 10
@@ -61,12 +61,18 @@ def expected_seconds(row: Mapping[str, Any], size_bytes: int) -> float:
 
 def outcome(row: Mapping[str, Any], size_bytes: int, limit_seconds: float) -> str:
     """Return what came of an upload, in few words."""
-    if row["error"] is None:
-        return f"{duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
     if is_unfinished(row, limit_seconds):
         needs = duration(expected_seconds(row, size_bytes))
         return f"none yet at {duration(limit_seconds)}; needs {needs}"
-    return f"lost after {duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
+    told = f"{duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
+    if row["error"] is not None:
+        return f"lost after {told}"
+    return told if row["status"] == STATUS else f"a {row['status']} after {told}"
+
+
+def is_lost(row: Mapping[str, Any], limit_seconds: float) -> bool:
+    """Return whether a client had another answer than the right one, or none."""
+    return row["status"] != STATUS and not is_unfinished(row, limit_seconds)
 
 
 def is_unfinished(row: Mapping[str, Any], limit_seconds: float) -> bool:
@@ -142,7 +148,7 @@ def _row(record: Mapping[str, Any], link: str, contender: str) -> Mapping[str, A
 
 
 def _bar(contender: str, row: Mapping[str, Any], size: int, limit: float, top: int) -> list[str]:
-    lost = row["error"] is not None and not is_unfinished(row, limit)
+    lost = is_lost(row, limit)
     seconds = expected_seconds(row, size) if is_unfinished(row, limit) else row["seconds"]
     share = math.log(max(seconds, _LEAST_SECONDS) / _LEAST_SECONDS) / math.log(
         _MOST_SECONDS / _LEAST_SECONDS
