@@ -90,7 +90,7 @@ def test_the_picture_can_be_read_without_seeing_it(measured):
         ),
         (
             {"status": None, "error": "timed out", "seconds": 600.2, "sent_bytes": 20_000_000},
-            "none yet at 10 min; needs 100 min",
+            "some 100 min, 200 MB",
         ),
     ],
 )
