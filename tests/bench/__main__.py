@@ -1,4 +1,7 @@
-"""Run the benchmarks: ``nox -s bench``, or ``python -m tests.bench [--quick] [--only SECTION]``."""
+"""Run the benchmarks: ``nox -s bench``, or ``python -m tests.bench [--quick] [--only SECTION]``.
+
+``-s SERVER`` measures that server only, which is for looking and not for the page.
+"""
 
 import argparse
 import datetime
@@ -17,7 +20,10 @@ from tests.bench import (
     import_time,
     instructions,
     per_request,
+    profiled,
     reading,
+    server_instructions,
+    slow_drains,
     time_to_answer,
     whole_servers,
 )
@@ -25,6 +31,7 @@ from tests.bench.bench import Bench, BenchError, say
 from tests.bench.machine import machine, versions
 from tests.bench.page import write
 from tests.bench.results import JSON_PATH, Results, ResultsError, Section, load, save
+from tests.bench.served import ROWS
 from tests.bench.table import text
 from tests.bench.targets import judged
 from tests.servers.harness import ServerError
@@ -33,15 +40,16 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "per request": per_request.run,
     "instructions": instructions.run,
     "floors": floors.run,
+    "profile": profiled.run,
     "import": import_time.run,
     "reading": reading.run,
     "discarding": discarding.run,
     "answer": time_to_answer.run,
     "servers": whole_servers.run,
+    "server instructions": server_instructions.run,
     "growth": growth.run,
+    "slow drains": slow_drains.run,
 }
-# Minutes under valgrind, for when seconds are too noisy.
-_ON_DEMAND = frozenset({"instructions"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,13 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.list:
         print(*SECTIONS, sep="\n")
         return 0
-    chosen = options.only or [name for name in SECTIONS if name not in _ON_DEMAND]
+    chosen = options.only or list(SECTIONS)
     results = Results(machine=machine(), versions=versions(), sections={})
     try:
         if options.only and options.output.exists():
             results = _same(load(options.output), results)
         for name in chosen:
-            results.sections[name] = _measure(name, options.quick)
+            results.sections[name] = _measure(name, options)
     except (ResultsError, BenchError, ServerError) as error:
         say(f"error: {error}")
         return 1
@@ -72,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(name: str, quick: bool) -> Section:
-    bench = Bench(quick)
+def _measure(name: str, options: argparse.Namespace) -> Section:
+    bench = Bench(options.quick, options.server)
     started = time.monotonic()
     SECTIONS[name](bench)
     seconds = time.monotonic() - started
@@ -86,7 +94,7 @@ def _measure(name: str, quick: bool) -> Section:
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         command=shlex.join(command),
         seconds=round(seconds, 1),
-        quick=quick,
+        quick=bench.quick,
         skipped=tuple(bench.skipped),
         figures=tuple(bench.figures),
     )
@@ -116,6 +124,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f"one section, may be repeated: {', '.join(SECTIONS)}",
     )
     parser.add_argument(
+        "-s",
+        "--server",
+        action="append",
+        default=[],
+        choices=list(ROWS),
+        metavar="SERVER",
+        help=f"one server, may be repeated; needs --output: {', '.join(ROWS)}",
+    )
+    parser.add_argument(
         "--output",
         type=Path,
         default=JSON_PATH,
@@ -123,7 +140,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="write the figures there, and no page",
     )
     parser.add_argument("--list", action="store_true", help="print the sections and stop")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.server and options.output == JSON_PATH:
+        parser.error("--server needs --output: the page is about all of them")
+    return options
 
 
 def _ended(number: int, frame: FrameType | None) -> None:

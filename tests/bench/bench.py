@@ -18,11 +18,13 @@ class Bench:
 
     Attributes:
         quick: Whether to take fewer and smaller samples.
+        servers: The only servers to measure; all when empty.
         figures: What was found.
         skipped: What was left out, and why.
     """
 
     quick: bool
+    servers: Sequence[str] = ()
     figures: list[Figure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
