@@ -18,13 +18,11 @@ from collections.abc import Sequence
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.asking import Client
 from tests.bench.bench import Bench, BenchError, say
+from tests.bench.names import EARLY, GET, INSTRUCTIONS, INSTRUCTIONS_RATIO, READ
 from tests.bench.served import Processes, available, contenders
-from tests.bench.whole_servers import CASES, EARLY, READ, SERVERS
+from tests.bench.whole_servers import CASES, SERVERS
 
-INSTRUCTIONS = "instructions for each request"
-INSTRUCTIONS_RATIO = "instructions / without"
-
-_CASES = tuple(case for case in CASES if case.name in ("GET", READ, EARLY))
+_CASES = tuple(case for case in CASES if case.name in (GET, READ, EARLY))
 _WHICH = (NONE, CONTROL, LEAST, DRAINKIT)
 _VALGRIND = (
     *("valgrind", "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no"),

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from drainkit_clients import Upload, strict
 from tests.bench.alternatives import DRAINKIT, HANDLER
 from tests.bench.bench import Bench, BenchError, say
+from tests.bench.names import LAG, MEMORY, SLOW, WAIT
 from tests.bench.served import available
 from tests.load import servers
 from tests.load.figures import percentile
@@ -25,15 +26,11 @@ from tests.load.slow_clients import SlowClients
 from tests.servers.harness import Running
 
 _SERVERS = ("uvicorn-httptools", "hypercorn-asyncio")
-AT_ONCE = (1, 10, 100, 1000, 5000)
-MEMORY = "memory for each"
-LAG = "lag of the event loop, p99"
-WAIT = "a GET beside them, p99"
-CASE = "slow uploads at once"
+_AT_ONCE = (1, 10, 100, 1000, 5000)
 # On the bare server the application receives the same uploads: what is compared is the drain.
 _KINDS: dict[str, Literal["draining", "reading"]] = {HANDLER: "reading", DRAINKIT: "draining"}
 # Each is held for longer than a run of one server takes.
-_POLICY = {"max_concurrent": 2 * max(AT_ONCE), "max_seconds": 300.0}
+_POLICY = {"max_concurrent": 2 * max(_AT_ONCE), "max_seconds": 300.0}
 # Sockets of two sides are in two processes; the rest is what a process has anyway.
 _OTHER_DESCRIPTORS = 256
 # A slow client has the least work when it is just not silent for idle_seconds.
@@ -46,7 +43,7 @@ _ANSWER_SECONDS = 30.0
 
 def run(bench: Bench) -> None:
     """Let their number grow, on a new server each time."""
-    counts = bench.pick(AT_ONCE, AT_ONCE[:3])
+    counts = bench.pick(_AT_ONCE, _AT_ONCE[:3])
     try:
         allow_descriptors(max(counts) + _OTHER_DESCRIPTORS)
     except LimitError as error:
@@ -66,7 +63,7 @@ def run(bench: Bench) -> None:
                     bench.add(
                         samples[contender, count, measure],
                         where=name,
-                        case=CASE,
+                        case=SLOW,
                         contender=contender,
                         measure=measure,
                         unit=unit,

@@ -15,6 +15,16 @@ from dataclasses import dataclass
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE, SNIPPET
 from tests.bench.asking import Asker, AskingError, Question, Told
 from tests.bench.bench import Bench, BenchError, say
+from tests.bench.names import (
+    CONNECTIONS,
+    CPU,
+    CPU_RATIO,
+    EARLY,
+    EARLY_LONG,
+    GET,
+    LOST,
+    READ,
+)
 from tests.bench.served import ROWS, Processes, available, contenders
 from tests.servers.harness import Running
 
@@ -33,11 +43,6 @@ SERVERS = (
     "cheroot",
     "waitress",
 )
-CPU = "CPU for each request"
-CPU_RATIO = "CPU / without"
-CONNECTIONS = "new connections for each request"
-LOST = "answers lost"
-
 # A sample takes this long where it can: thousands of times what the clock can tell apart.
 _SAMPLE_SECONDS = 0.08
 _QUICK_SAMPLE_SECONDS = 0.03
@@ -97,11 +102,9 @@ def _question(status: int, *pieces: bytes) -> Question:
 _BODY = b"x" * _SHORT
 _CHUNKED = _head("POST", "/early", "Transfer-Encoding: chunked")
 _ONE_CHUNK = b"%x\r\n%s\r\n0\r\n\r\n" % (_SHORT, _BODY)
-EARLY = "POST of 1 KiB, answered early"
-READ = "POST of 1 KiB, read"
 
 CASES = (
-    Case(name="GET", question=_question(200, _head("GET", "/hello")), has_rates=True),
+    Case(name=GET, question=_question(200, _head("GET", "/hello")), has_rates=True),
     Case(name=READ, question=_question(200, _post("/read") + _BODY), has_rates=True),
     Case(name=EARLY, question=_question(413, _post("/early") + _BODY)),
     Case(
@@ -119,7 +122,7 @@ CASES = (
         question=_question(413, _post("/early") + _BODY[:512], _BODY[512:]),
     ),
     Case(
-        name="POST of 64 KiB, answered early",
+        name=EARLY_LONG,
         question=_question(413, _post("/early", _LONG) + b"x" * _LONG),
     ),
 )

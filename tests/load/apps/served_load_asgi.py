@@ -16,7 +16,6 @@ import served_asgi
 import served_load_parts as load
 import served_parts as parts
 
-
 _NAP_SECONDS = 0.005
 
 
