@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.asking import Client
@@ -44,11 +45,11 @@ def run(bench: Bench) -> None:
     jobs = [(name, contender) for name in available(bench, SERVERS) for contender in _WHICH]
     requests, windows = bench.pick(400, 100), bench.pick(3, 1)
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        counts = list(pool.map(lambda job: _count(*job, requests, windows), jobs))
+        counts = list(pool.map(lambda job: _count(job[0], job[1], requests, windows), jobs))
     by_job = dict(zip(jobs, counts, strict=True))
     for name, contender in jobs:
         for case in _CASES:
-            names = {"where": name, "case": case.name, "contender": contender}
+            names: dict[str, Any] = {"where": name, "case": case.name, "contender": contender}
             own, bare = by_job[name, contender][case.name], by_job[name, NONE][case.name]
             bench.add(own, measure=INSTRUCTIONS, unit="instructions", **names)
             if contender != NONE:

@@ -92,11 +92,8 @@ def _percent(ratio: float) -> str:
 
 def table(section: Section) -> str:
     """Return the table of a section about whole servers: a row for each server and request."""
-    absolute, ratio, unit = (
-        (CPU, CPU_RATIO, "µs")
-        if section.name == "servers"
-        else (INSTRUCTIONS, INSTRUCTIONS_RATIO, "")
-    )
+    has_notes = section.name == "servers"
+    absolute, ratio = (CPU, CPU_RATIO) if has_notes else (INSTRUCTIONS, INSTRUCTIONS_RATIO)
     rows: dict[tuple[str, str], dict[tuple[str, str], Figure]] = {}
     for figure in section.figures:
         cells = rows.setdefault((figure.where, figure.case), {})

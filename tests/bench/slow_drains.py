@@ -37,7 +37,8 @@ _OTHER_DESCRIPTORS = 256
 _DRIP_SECONDS = 3.0
 _OPEN_SECONDS = 60.0
 _SETTLE_SECONDS = 1.0
-_WARM_UP = 50
+# Not many: what they give back would be used again, and not be seen to be used.
+_WARM_UP = 2
 _ANSWER_SECONDS = 30.0
 
 

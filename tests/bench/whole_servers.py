@@ -10,7 +10,8 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE, SNIPPET
 from tests.bench.asking import Asker, AskingError, Question, Told
@@ -44,10 +45,11 @@ SERVERS = (
     "waitress",
 )
 # A sample takes this long where it can: thousands of times what the clock can tell apart.
-_SAMPLE_SECONDS = 0.08
+_SAMPLE_SECONDS = 0.09
 _QUICK_SAMPLE_SECONDS = 0.03
 _FEWEST, _MOST = 40, 4000
-_CALIBRATING = 40
+_WARM_UP = 30
+_ROUNDS = 2
 # Behind its last answer a server may still have something to put away.
 _SETTLE_SECONDS = 0.002
 # No more than gunicorn's threads. With several a server finds the next request when it is done
@@ -169,10 +171,23 @@ def apart() -> Iterator[int | None]:
         os.sched_setaffinity(0, cores)
 
 
+@dataclass(slots=True)
+class _Plan:
+    """What the first start of a server finds out, so that all samples are alike.
+
+    Attributes:
+        counts: How many requests make a sample, by case.
+        is_kept: Whether the server keeps its connections, by case and contender.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    is_kept: dict[tuple[str, str], bool] = field(default_factory=dict)
+
+
 def _measure(bench: Bench, asker: Asker, name: str) -> None:
     compared = which(name)
     samples: _Samples = {(case.name, each): [] for case in CASES for each in compared}
-    counts: dict[str, int] = {}
+    plan = _Plan()
     # A process keeps the speed that the layout of its memory gives it, so there are several;
     # and nobody is always the first to start.
     starts = bench.pick(3, 1)
@@ -180,8 +195,19 @@ def _measure(bench: Bench, asker: Asker, name: str) -> None:
         say(f"servers: {name}, start {start + 1} of {starts}")
         turned = compared[start % len(compared) :] + compared[: start % len(compared)]
         with contenders(name, turned) as servers:
+            processes = {each: Processes(server) for each, server in servers.items()}
             for case in CASES:
-                _take(bench, asker, servers, case, counts, samples)
+                for number in range(_ROUNDS):
+                    for each in turned if number % 2 == 0 else turned[::-1]:
+                        with _explained(servers[each], case):
+                            samples[case.name, each].append(
+                                _take(
+                                    bench, asker, servers[each], processes[each], case, plan, each
+                                )
+                            )
+            for each, server in servers.items():
+                if not processes[each].are_all(server):
+                    raise BenchError(f"{name}: a worker ended, or another one began")
     for case in CASES:
         _add(bench, name, case, {each: samples[case.name, each] for each in compared})
 
@@ -189,39 +215,29 @@ def _measure(bench: Bench, asker: Asker, name: str) -> None:
 def _take(
     bench: Bench,
     asker: Asker,
-    servers: Mapping[str, Running],
+    server: Running,
+    processes: Processes,
     case: Case,
-    counts: dict[str, int],
-    samples: _Samples,
-) -> None:
-    processes = {each: Processes(server) for each, server in servers.items()}
-    is_kept = {}
-    for each, server in servers.items():
-        with _explained(server, case):
-            is_kept[each] = asker.probe(server.address, case.question)
-    order = list(servers)
-    for number in range(bench.pick(3, 2)):
-        for each in order if number % 2 == 0 else order[::-1]:
-            server = servers[each]
-            with _explained(server, case):
-                asker.open(server.address, case.question, is_kept=is_kept[each])
-                if not counts.get(case.name):
-                    told = asker.ask(_CALIBRATING)
-                    seconds = bench.pick(_SAMPLE_SECONDS, _QUICK_SAMPLE_SECONDS)
-                    counts[case.name] = count_for(told.seconds / _CALIBRATING, seconds)
-                count = counts[case.name]
-                if number == 0:
-                    asker.ask(_CALIBRATING)  # the first are not like the others
-                time.sleep(_SETTLE_SECONDS)
-                before = processes[each].cpu_seconds()
-                told = asker.ask(count)
-                time.sleep(_SETTLE_SECONDS)
-                used = processes[each].cpu_seconds() - before
-                asker.close()
-            samples[case.name, each].append(_Sample(used / count * 1e6, told, count))
-    for each, server in servers.items():
-        if not processes[each].are_all(server):
-            raise BenchError(f"{server.server.name}: a worker ended, or another one began")
+    plan: _Plan,
+    contender: str,
+) -> _Sample:
+    key = (case.name, contender)
+    if key not in plan.is_kept:
+        plan.is_kept[key] = asker.probe(server.address, case.question)
+    asker.open(server.address, case.question, is_kept=plan.is_kept[key])
+    asker.ask(_WARM_UP)  # the first are not like the others
+    if case.name not in plan.counts:
+        told = asker.ask(_WARM_UP)
+        seconds = bench.pick(_SAMPLE_SECONDS, _QUICK_SAMPLE_SECONDS)
+        plan.counts[case.name] = count_for(told.seconds / _WARM_UP, seconds)
+    count = plan.counts[case.name]
+    time.sleep(_SETTLE_SECONDS)
+    before = processes.cpu_seconds()
+    told = asker.ask(count)
+    time.sleep(_SETTLE_SECONDS)
+    used = processes.cpu_seconds() - before
+    asker.close()
+    return _Sample(used / count * 1e6, told, count)
 
 
 def count_for(seconds_each: float, seconds: float) -> int:
@@ -243,7 +259,7 @@ def _explained(server: Running, case: Case) -> Iterator[None]:
 
 
 def _add(bench: Bench, name: str, case: Case, samples: Mapping[str, Sequence[_Sample]]) -> None:
-    names = {"where": name, "case": case.name}
+    names: dict[str, Any] = {"where": name, "case": case.name}
     cpu = {each: [s.cpu_microseconds for s in taken] for each, taken in samples.items()}
     for each, taken in cpu.items():
         bench.add(taken, contender=each, measure=CPU, unit="µs", **names)
@@ -267,7 +283,7 @@ def _share(measure: str, sample: _Sample) -> float:
 
 
 def _add_rates(
-    bench: Bench, names: Mapping[str, str], samples: Mapping[str, Sequence[_Sample]]
+    bench: Bench, names: Mapping[str, Any], samples: Mapping[str, Sequence[_Sample]]
 ) -> None:
     rates = {each: [s.count / s.told.seconds for s in taken] for each, taken in samples.items()}
     slowest = {each: [s.told.p99_seconds * 1e3 for s in taken] for each, taken in samples.items()}
