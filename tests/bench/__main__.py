@@ -87,8 +87,10 @@ def _measure(name: str, options: argparse.Namespace) -> Section:
     seconds = time.monotonic() - started
     say(f"{name}: {len(bench.figures)} figures in {seconds:.0f} s")
     command = ["nox", "-s", "bench"]
-    if len(sys.argv) > 1:
-        command += ["--", *(word for word in sys.argv[1:] if not word.startswith("--output"))]
+    if options.only or options.quick:
+        # As it was asked for, but for what makes no difference to the figures.
+        command += ["--", *(["--quick"] if options.quick else [])]
+        command += [word for section in options.only or [] for word in ("--only", section)]
     return Section(
         name=name,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

@@ -45,13 +45,13 @@ class Question:
 
     Attributes:
         pieces: Its bytes; the second piece and those behind it are sent late.
-        status: What the answer must have.
+        status: What the answer must have; None for any.
         gap_seconds: The time between two pieces.
         connections: How many at once.
     """
 
     pieces: tuple[bytes, ...]
-    status: int
+    status: int | None
     gap_seconds: float = 0.0
     connections: int = 4
 
@@ -377,13 +377,14 @@ class Client:
 
     def _check(self, connection: _Connection) -> None:
         answer = connection.answer
-        if answer and int(answer[9:12] or 0) != self._question.status:
+        status = self._question.status
+        if answer and status is not None and int(answer[9:12] or 0) != status:
             raise AskingError(f"not {self._question.status}: {answer[:200]!r}")
 
 
 def _answers() -> Iterator[dict[str, Any]]:
     """Do what the standard input says, until it ends; yield the answers."""
-    client = Client(("", 0), Question(pieces=(), status=0))
+    client = Client(("", 0), Question(pieces=(), status=None))
     for line in sys.stdin:
         order = json.loads(line)
         try:

@@ -243,7 +243,7 @@ class Bars:
         """Draw on an empty canvas."""
         lines = self.lines(results)
         canvas.set_size_inches(8.0, 4.6)
-        panels = canvas.subplots(1, len(self.cases), sharey=True)
+        panels = canvas.subplots(1, len(self.cases), sharex=True, sharey=True)
         for axes, (case, heading) in zip(panels, self.cases.items(), strict=True):
             for number, contender in enumerate((NONE, DRAINKIT)):
                 bars = lines[f"{case}, {contender}"]

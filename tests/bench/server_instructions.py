@@ -8,33 +8,28 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import functools
 import os
-import re
 import shutil
-import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.bench import callgrind
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.asking import Client
-from tests.bench.bench import Bench, BenchError, say
+from tests.bench.bench import Bench, say
 from tests.bench.names import EARLY, GET, INSTRUCTIONS, INSTRUCTIONS_RATIO, READ
 from tests.bench.served import Processes, available, contenders
 from tests.bench.whole_servers import CASES, SERVERS
 
 _CASES = tuple(case for case in CASES if case.name in (GET, READ, EARLY))
 _WHICH = (NONE, CONTROL, LEAST, DRAINKIT)
-_VALGRIND = (
-    *("valgrind", "--tool=callgrind", "--trace-children=yes", "--instr-atstart=no"),
-    "--callgrind-out-file=/dev/null",
-)
 # One order of dictionaries and sets in every process.
 _ENV = {"PYTHONHASHSEED": "0"}
 _WARM_UP = 50
 _SETTLE_SECONDS = 0.1
-_TIMEOUT_SECONDS = 60.0
-_PER_THREAD = re.compile(r"^ +Th \d+ +([\d,]+)", re.MULTILINE)
+_IDLE_SECONDS = 0.4
 
 
 def run(bench: Bench) -> None:
@@ -60,42 +55,31 @@ def _count(name: str, contender: str, requests: int, windows: int) -> dict[str, 
     """Return the instructions for each request, by case."""
     say(f"server instructions: {name}, {contender}")
     found: dict[str, list[float]] = {}
-    with contenders(name, (contender,), env=_ENV, prefix=_VALGRIND) as servers:
+    with contenders(name, (contender,), env=_ENV, prefix=callgrind.COMMAND) as servers:
         server = servers[contender]
         pids = Processes(server).pids
-        _control(pids, "-i", "on")
+        callgrind.count(pids)
         for case in _CASES:
             # One after the other, so that a server finds as many requests at once each time.
             client = Client(server.address, dataclasses.replace(case.question, connections=1))
             client.open(is_kept=client.probe())
             client.ask(_WARM_UP)
             for _ in range(windows):
-                time.sleep(_SETTLE_SECONDS)
-                _control(pids, "-z")
-                client.ask(requests)
-                time.sleep(_SETTLE_SECONDS)
-                told = _control(pids, "-e", "-b")
-                found.setdefault(case.name, []).append(total(told) / requests)
+                idle, idle_seconds = _window(pids, lambda: time.sleep(_IDLE_SECONDS))
+                used, seconds = _window(pids, functools.partial(client.ask, requests))
+                # What a server does ten times a second, whether it is asked or not.
+                used -= idle / idle_seconds * seconds
+                found.setdefault(case.name, []).append(used / requests)
             client.close()
     return found
 
 
-def total(told: str) -> int:
-    """Return the sum over processes and threads of what ``callgrind_control -e -b`` prints."""
-    return sum(int(count.replace(",", "")) for count in _PER_THREAD.findall(told))
-
-
-def _control(pids: Sequence[int], *order: str) -> str:
-    # Never without their ids: it would reach every valgrind of this machine.
-    done = subprocess.run(
-        ["callgrind_control", *order, *map(str, pids)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-    )
-    missing = [pid for pid in pids if f"PID {pid}:" not in done.stdout]
-    if done.returncode or missing:
-        raise BenchError(f"callgrind_control {order}: {missing}\n{done.stdout}\n{done.stderr}")
-    return done.stdout
+def _window(pids: Sequence[int], work: Callable[[], object]) -> tuple[float, float]:
+    """Return the instructions while *work* is done, and the seconds that it took."""
+    time.sleep(_SETTLE_SECONDS)
+    callgrind.forget(pids)
+    started = time.perf_counter()
+    work()
+    time.sleep(_SETTLE_SECONDS)
+    seconds = time.perf_counter() - started
+    return callgrind.counted(pids), seconds
