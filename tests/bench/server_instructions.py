@@ -29,7 +29,7 @@ _WHICH = (NONE, CONTROL, LEAST, DRAINKIT)
 _ENV = {"PYTHONHASHSEED": "0"}
 _WARM_UP = 50
 _SETTLE_SECONDS = 0.1
-_IDLE_SECONDS = 0.4
+_IDLE_SECONDS = 1.0
 
 
 def run(bench: Bench) -> None:
@@ -59,13 +59,13 @@ def _count(name: str, contender: str, requests: int, windows: int) -> dict[str, 
         server = servers[contender]
         pids = Processes(server).pids
         callgrind.count(pids)
+        idle, idle_seconds = _window(pids, lambda: time.sleep(_IDLE_SECONDS))
         for case in _CASES:
             # One after the other, so that a server finds as many requests at once each time.
             client = Client(server.address, dataclasses.replace(case.question, connections=1))
             client.open(is_kept=client.probe())
             client.ask(_WARM_UP)
             for _ in range(windows):
-                idle, idle_seconds = _window(pids, lambda: time.sleep(_IDLE_SECONDS))
                 used, seconds = _window(pids, functools.partial(client.ask, requests))
                 # What a server does ten times a second, whether it is asked or not.
                 used -= idle / idle_seconds * seconds
