@@ -4,9 +4,11 @@
 """
 
 import argparse
+import dataclasses
 import datetime
 import shlex
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,14 +29,13 @@ from tests.bench import (
     time_to_answer,
     whole_servers,
 )
-from tests.bench.bench import Bench, BenchError, say
+from tests.bench.bench import Bench, say
 from tests.bench.machine import machine, versions
 from tests.bench.page import write
 from tests.bench.results import JSON_PATH, Results, ResultsError, Section, load, save
 from tests.bench.served import ROWS
 from tests.bench.table import text
 from tests.bench.targets import judged
-from tests.servers.harness import ServerError
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "per request": per_request.run,
@@ -61,23 +62,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     chosen = options.only or list(SECTIONS)
     results = Results(machine=machine(), versions=versions(), sections={})
-    try:
-        if options.only and options.output.exists():
+    if options.only and options.output.exists():
+        try:
             results = _same(load(options.output), results)
-        for name in chosen:
+        except ResultsError as error:
+            say(f"error: {error}")
+            return 1
+    failed = []
+    for name in chosen:
+        try:
             results.sections[name] = _measure(name, options)
-    except (ResultsError, BenchError, ServerError) as error:
-        say(f"error: {error}")
-        return 1
-    in_order = {name: results.sections[name] for name in SECTIONS if name in results.sections}
-    results = Results(machine=results.machine, versions=results.versions, sections=in_order)
-    save(results, options.output)
+        except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+            # A server that ended, or a machine that was too busy: the other sections stand.
+            say(f"error: {name}: {error}")
+            failed.append(name)
+            continue
+        # After each: what has taken minutes is not lost with what comes later.
+        results = _in_order(results)
+        save(results, options.output)
     print(text(results))
+    if failed:
+        again = shlex.join(word for name in failed for word in ("--only", name))
+        say(f"not measured: {', '.join(failed)}; the others are kept, so that this does: {again}")
+        return 1
     verdicts = [target.verdict(figure).startswith("met") for target, figure in judged(results)]
     print(f"\n{sum(verdicts)} of {len(verdicts)} figures meet their target")
     if options.output == JSON_PATH:
         write(results)
     return 0
+
+
+def _in_order(results: Results) -> Results:
+    sections = {name: results.sections[name] for name in SECTIONS if name in results.sections}
+    return dataclasses.replace(results, sections=sections)
 
 
 def _measure(name: str, options: argparse.Namespace) -> Section:

@@ -213,8 +213,11 @@ class Processes:
 
 
 def _pids(server: Running) -> list[int]:
-    parent = psutil.Process(server.pid)
-    return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+    try:
+        parent = psutil.Process(server.pid)
+        return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+    except psutil.NoSuchProcess as error:
+        raise BenchError(f"{server.server.name} has ended\n{server.log()}") from error
 
 
 def _cpu_clock(pid: int) -> int:
