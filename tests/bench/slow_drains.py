@@ -36,6 +36,8 @@ _OTHER_DESCRIPTORS = 256
 # A slow client has the least work when it is just not silent for idle_seconds.
 _DRIP_SECONDS = 3.0
 _OPEN_SECONDS = 60.0
+# What counts is how many there are, and not that all of them come at once.
+_AT_A_TIME = 250
 _SETTLE_SECONDS = 1.0
 # Not many: what they give back would be used again, and not be seen to be used.
 _WARM_UP = 2
@@ -87,15 +89,18 @@ def _grow(
     ):
         what = "active" if is_drained else "holding"
 
-        def open_until(count: int, more: int) -> None:
-            slow.open(server.address, kind, more, drip_seconds=_DRIP_SECONDS)
-            servers.wait_until(
-                server, lambda told: told[what] == count, "held", seconds=_OPEN_SECONDS
-            )
+        def grow(here: int, count: int) -> None:
+            while here < count:
+                more = min(count - here, _AT_A_TIME)
+                here += more
+                slow.open(server.address, kind, more, drip_seconds=_DRIP_SECONDS)
+                servers.wait_until(
+                    server, lambda told, n=here: told[what] == n, "held", seconds=_OPEN_SECONDS
+                )
             time.sleep(_SETTLE_SECONDS)
 
         # Once for nothing: pools fill, code is compiled.
-        open_until(_WARM_UP, _WARM_UP)
+        grow(0, _WARM_UP)
         _lag(server, 0.5)
         normal.waits(0.5)
         slow.close()
@@ -103,7 +108,7 @@ def _grow(
         before = usage(server.pid).memory_kib
         here = 0
         for count in counts:
-            open_until(count, count - here)
+            grow(here, count)
             here = count
             found[count, MEMORY] = (usage(server.pid).memory_kib - before) / count
             with _lag_meanwhile(server, seconds) as lag:
