@@ -20,7 +20,7 @@ import psutil
 from tests.bench.alternatives import FLOOR, HANDLER, HANDLER_64, NAIVE, NONE, SNIPPET
 from tests.bench.bench import Bench, BenchError
 from tests.bench.results import ROOT
-from tests.servers.harness import SERVERS, Running, Server, running
+from tests.servers.harness import READY_SECONDS, SERVERS, Running, Server, running
 
 _APPS = Path(__file__).resolve().parent / "apps"
 # Where the served application finds itself and tests.bench.alternatives.
@@ -102,6 +102,7 @@ def contenders(
     policy: dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    ready_seconds: float = READY_SECONDS,
 ) -> Iterator[Mapping[str, Running]]:
     """Run one server for each contender, all at once.
 
@@ -112,6 +113,7 @@ def contenders(
         policy: The fields of drainkit's policy that are not at their defaults.
         env: More environment variables for the servers.
         prefix: A program, with its arguments, that runs each server.
+        ready_seconds: How long each may take to start.
     """
     with contextlib.ExitStack() as stack:
         started: dict[str, Running] = {}
@@ -123,7 +125,9 @@ def contenders(
                     name, NONE if contender in (HANDLER, HANDLER_64) else contender, env or {}
                 )
             server = dataclasses.replace(server, arguments=(*prefix, *server.arguments))
-            started[contender] = stack.enter_context(running(server, wrap=False, policy=policy))
+            started[contender] = stack.enter_context(
+                running(server, wrap=False, policy=policy, ready_seconds=ready_seconds)
+            )
         yield started
 
 

@@ -30,6 +30,8 @@ _ENV = {"PYTHONHASHSEED": "0"}
 _WARM_UP = 50
 _SETTLE_SECONDS = 0.1
 _IDLE_SECONDS = 1.0
+# Some seconds on a machine that has nothing else to do.
+_READY_SECONDS = 120.0
 
 
 def run(bench: Bench) -> None:
@@ -55,7 +57,13 @@ def _count(name: str, contender: str, requests: int, windows: int) -> dict[str, 
     """Return the instructions for each request, by case."""
     say(f"server instructions: {name}, {contender}")
     found: dict[str, list[float]] = {}
-    with contenders(name, (contender,), env=_ENV, prefix=callgrind.COMMAND) as servers:
+    with contenders(
+        name,
+        (contender,),
+        env=_ENV,
+        prefix=callgrind.COMMAND,
+        ready_seconds=_READY_SECONDS,
+    ) as servers:
         server = servers[contender]
         pids = Processes(server).pids
         callgrind.count(pids)
