@@ -20,7 +20,7 @@ import psutil
 from tests.bench.alternatives import FLOOR, HANDLER, HANDLER_64, NAIVE, NONE, SNIPPET
 from tests.bench.bench import Bench, BenchError
 from tests.bench.results import ROOT
-from tests.servers.harness import READY_SECONDS, SERVERS, Running, Server, running
+from tests.servers.harness import SERVERS, Running, Server, running
 
 _APPS = Path(__file__).resolve().parent / "apps"
 # Where the served application finds itself and tests.bench.alternatives.
@@ -102,7 +102,7 @@ def contenders(
     policy: dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
-    ready_seconds: float = READY_SECONDS,
+    ready_seconds: float | None = None,
 ) -> Iterator[Mapping[str, Running]]:
     """Run one server for each contender, all at once.
 
@@ -113,7 +113,7 @@ def contenders(
         policy: The fields of drainkit's policy that are not at their defaults.
         env: More environment variables for the servers.
         prefix: A program, with its arguments, that runs each server.
-        ready_seconds: How long each may take to start.
+        ready_seconds: How long each may take to start; None for what the harness allows.
     """
     with contextlib.ExitStack() as stack:
         started: dict[str, Running] = {}

@@ -153,14 +153,14 @@ def test_a_server_that_closes_now_and_then_is_asked_again():
 
     def serve(connection):
         left[0] -= 1
+        is_last = left[0] == 0
         connection.sendall(ANSWER)
-        return left[0] > 0 or left[0] < -100
+        return not is_last
 
     one = Question(pieces=(GET_BYTES,), status=200, connections=1)
     with Peer(serve) as peer, contextlib.closing(Client(peer.address, one)) as client:
         client.open(is_kept=True)
         told = client.ask(4)
-        left[0] = 1000
         more = client.ask(4)
 
         assert (0, 1, 0) == (told.lost, told.opened + more.opened, more.lost)

@@ -349,7 +349,7 @@ def running(
     *,
     wrap: bool,
     policy: dict[str, Any] | None = None,
-    ready_seconds: float = READY_SECONDS,
+    ready_seconds: float | None = None,
 ) -> Iterator[Running]:
     """Start a server, wait until it answers, and stop it with all its workers in the end.
 
@@ -357,7 +357,7 @@ def running(
         server: A row of ``ALL_SERVERS``.
         wrap: Whether drainkit's middleware is around the application.
         policy: The fields of the policy that are not at their defaults.
-        ready_seconds: How long it may take to start.
+        ready_seconds: How long it may take to start; None for `READY_SECONDS`.
 
     Raises:
         ServerError: If it does not answer in time; with the end of its log.
@@ -367,7 +367,7 @@ def running(
             process, started, token = _start(server, wrap, policy, Path(folder))
             try:
                 try:
-                    _wait_until_ready(started, token, ready_seconds)
+                    _wait_until_ready(started, token, ready_seconds or READY_SECONDS)
                 except ServerError:
                     if left and _port_was_taken(started):
                         continue
