@@ -184,10 +184,10 @@ The tables hold what the plots show.
     "slow drains": """\
 ## Many slow uploads at once
 
-Each client has its 413 and goes on uploading, 1024 bytes a second in a piece every four seconds;
+Each client has its 413 and goes on uploading, 1024 bytes a second in a piece every three seconds;
 drainkit discards what comes. On a server without drainkit the application receives the same
 uploads, and answers none. `max_concurrent` is above their number, where its default is 64, and the
-bounds on time are beyond the run.
+bounds on time and rate are beyond the run.
 """,
 }
 

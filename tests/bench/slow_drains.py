@@ -7,6 +7,7 @@ their number grows, and the event loop itself is asked how late it is.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
@@ -30,11 +31,16 @@ _AT_ONCE = (1, 10, 100, 1000, 5000)
 # On the bare server the application receives the same uploads: what is compared is the drain.
 _KINDS: dict[str, Literal["draining", "reading"]] = {HANDLER: "reading", DRAINKIT: "draining"}
 # Each is held for longer than a run of one server takes, also where a server is late.
-_POLICY = {"max_concurrent": 2 * max(_AT_ONCE), "max_seconds": 600.0, "idle_seconds": 60.0}
+_POLICY = {
+    "max_concurrent": 2 * max(_AT_ONCE),
+    "max_seconds": 600.0,
+    "idle_seconds": 60.0,
+    "min_bytes_per_second": 1,
+}
 # Sockets of two sides are in two processes; the rest is what a process has anyway.
 _OTHER_DESCRIPTORS = 256
 # Just not silent for the default idle_seconds: the clients have the least work so.
-_DRIP_SECONDS = 4.0
+_DRIP_SECONDS = 3.0
 _OPEN_SECONDS = 60.0
 # What counts is how many there are, and not that all of them come at once.
 _AT_A_TIME = 250
@@ -95,7 +101,7 @@ def _grow(
                 here += more
                 slow.open(server.address, kind, more, drip_seconds=_DRIP_SECONDS)
                 servers.wait_until(
-                    server, lambda told, n=here: told[what] == n, "held", seconds=_OPEN_SECONDS
+                    server, functools.partial(_holds, what, here), "held", seconds=_OPEN_SECONDS
                 )
             time.sleep(_SETTLE_SECONDS)
 
@@ -119,6 +125,10 @@ def _grow(
             if held != count:
                 raise BenchError(f"{name}, {contender}: {held} uploads are held instead of {count}")
     return found
+
+
+def _holds(what: str, count: int, told: dict[str, Any]) -> bool:
+    return bool(told[what] == count)
 
 
 @contextlib.contextmanager
