@@ -305,7 +305,7 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure what drainkit costs, and write docs/benchmarks.json and its page (a quarter hour)."""
+    """Measure what drainkit costs, and write docs/benchmarks.json and its page (40 min)."""
     session.install("-e", f".{WORLDS}", *group("bench", "frameworks", "servers"))
     session.run("python", "-m", "tests.bench", *session.posargs)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.bench.results import Figure, figure, paired
 
+FEWEST, MOST = 40, 4000
+
 
 class BenchError(RuntimeError):
     """A measurement is not valid; the message says why."""
@@ -18,11 +20,13 @@ class Bench:
 
     Attributes:
         quick: Whether to take fewer and smaller samples.
+        servers: The only servers to measure; all when empty.
         figures: What was found.
         skipped: What was left out, and why.
     """
 
     quick: bool
+    servers: Sequence[str] = ()
     figures: list[Figure] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -71,3 +75,13 @@ def alternated(
         for name in contenders if number % 2 == 0 else contenders[::-1]:
             taken[name].append(measure(name))
     return taken
+
+
+def count_for(seconds_each: float, seconds: float) -> int:
+    """Return how many requests make a sample.
+
+    Args:
+        seconds_each: What one takes.
+        seconds: How long the sample shall take.
+    """
+    return max(FEWEST, min(MOST, int(seconds / seconds_each)))

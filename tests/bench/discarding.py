@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from tests.bench.alternatives import DRAINKIT, FLOOR, HANDLER, HANDLER_64, SNIPPET
 from tests.bench.bench import Bench, alternated, say
 from tests.bench.results import quartiles
-from tests.bench.served import GIB, KIB, MIB, Processes, available, contenders, discard
-from tests.servers.harness import SERVERS, Running
+from tests.bench.served import GIB, KIB, MIB, ROWS, Processes, available, contenders, discard
+from tests.servers.harness import Running
 
 _SERVERS = (
     "gunicorn-sync",
@@ -37,7 +37,7 @@ def run(bench: Bench) -> None:
     _sweep(bench, FLOOR, FLOOR, size)
     for name in available(bench, _SERVERS):
         say(f"discarding: {name}")
-        is_wsgi = SERVERS[name].interface == "wsgi"
+        is_wsgi = ROWS[name].interface == "wsgi"
         # Behind the response the naive loop receives nothing that could be measured.
         which = (HANDLER, *((HANDLER_64, SNIPPET) if is_wsgi else ()), DRAINKIT, FLOOR)
         best = _sweep(bench, name, HANDLER, size) if is_wsgi else None

@@ -9,9 +9,12 @@ from collections import Counter
 from pathlib import Path
 
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST
-from tests.bench.plots import PLOTS, Plot, draw
+from tests.bench.names import ALL, CALLS, SHARE
+from tests.bench.plots import PLOTS, SUMMARY, Bars, Plot, draw
 from tests.bench.results import JSON_PATH, ROOT, Results, Section, load
-from tests.bench.table import HEADINGS, rows, spread
+from tests.bench.servers_table import lead, missed
+from tests.bench.servers_table import table as servers_table
+from tests.bench.table import HEADINGS, number, rows, spread
 from tests.bench.targets import TARGETS, judged
 
 PAGE_PATH = ROOT / "docs" / "explanation" / "cost.md"
@@ -21,9 +24,13 @@ _OPENING = """\
 
 # What it costs
 
-A request that needs nothing should not feel drainkit, and one that needs it should cost less than
-with anything that you would use instead. This page holds drainkit to that, with figures of one
-machine. Ratios travel better to yours than seconds do.
+{lead}
+The rest of this page is what these figures stand on. A request that needs nothing should not feel
+drainkit, and one that needs it should cost less than with anything that you would use instead. This
+page holds drainkit to that, with figures of one machine. Ratios travel better to yours than seconds
+do.
+
+## What is compared
 
 Side by side, in one run:
 
@@ -33,12 +40,12 @@ Side by side, in one run:
 - **naive loop**: the ASGI middleware that comes to mind first. It calls the application, then
   receives until `more_body` is false.
 - **in the handler**: the application itself reads everything before it answers.
+- **without, again**: no middleware, on another server of its own. By how much its ratio differs
+  from 1 is what this run cannot tell apart.
+- **least middleware**: the least that one in Python can be. It asks the environ for a body, or
+  looks at each header field, and its input or `receive()` passes on and counts. It has no bounds,
+  tells nobody, and saves no answer.
 - **drainkit**: with its default policy.
-
-In ratios the first column is no middleware beside itself, on a server of its own: by how much it
-differs from 1 is what this run cannot tell apart. The *least middleware* is the least that one in
-Python can be: it asks the environ for a body, or looks at each header field, and its input or
-`receive()` passes on and counts. It has no bounds, tells nobody, and saves no answer.
 
 A figure is a median with its quartiles, as in *0.31 (0.30 to 0.33)*. What is compared was
 measured in turn, A B B A, so that whatever the machine did meanwhile was done to all alike;
@@ -58,11 +65,10 @@ _MISSED = """\
   nothing to gain.
 - **Memory:** gunicorn's own reader holds up to a MiB and copies it, and glibc gives each thread of
   a gthread worker a heap of its own, so that the first drain in a thread makes one grow.
-- **Whole servers:** compare with the columns of no middleware beside itself, and of the least
-  middleware. Where these differ from 1 by more than drainkit does, this machine cannot tell.
-  *CPU for each request* is the server's, and steadier than requests a second, which share two
-  processors with wrk. What drainkit adds is more there than in process, where everything stays in
-  the processor's caches.
+- **Whole servers:** what drainkit adds is more there than in process, where everything stays in
+  the processor's caches. The least middleware is the floor, and *Profile* has what drainkit does
+  beyond it. Where *without, again* differs from 1 by more than drainkit does, this machine cannot
+  tell. Requests a second and the slowest of them are noisier than CPU time.
 """
 
 _ENDING = """\
@@ -74,9 +80,13 @@ nox -s bench -- --quick
 nox -s bench -- --only discarding
 ```
 
-The first takes about a quarter of an hour and writes `docs/benchmarks.json`, the plots and this
-page; the second takes a few minutes. wrk and valgrind are used where they are installed. `--list`
-names the sections.
+The first takes about {full_minutes} minutes and writes `docs/benchmarks.json`, the plots and this
+page; the second takes a few minutes. Instructions are counted where valgrind is installed. `--list`
+names the sections. To look at one server, and leave the page as it is:
+
+```console
+nox -s bench -- --only servers -s uvicorn-httptools --output uvicorn.json
+```
 """
 
 _WORDS = {
@@ -98,6 +108,13 @@ Valgrind counts the CPU's instructions, which are the same on a busy machine and
 What drainkit costs beside the least middleware is the engine's objects; the parts say which. They
 are measured one by one, with the cost of a call from Python. Of `import drainkit` most is the
 standard library, which every framework imports too: `dataclasses` alone brings `inspect`.
+""",
+    "profile": """\
+## Profile
+
+What drainkit's own Python functions do for a request of *A request, in process*: how often each is
+called, exactly, and its part of the time that all of them take themselves, by cProfile. Functions
+with less than 3 % are left out.
 """,
     "import": """\
 ## Import
@@ -139,12 +156,38 @@ and then reads. *Lost* counts uploads whose answer did not arrive whole.
     "servers": """\
 ## Whole servers
 
-wrk with four connections. The POST has a body of 1 KiB, and the application reads it.
+CPU time of the server for each request, by the kernel's clock of its processes, workers and threads
+included; the other columns are multiples of *without*. Four connections send one request after the
+other. The client is another process, on a core of its own where the machine has two. Each contender
+has a server process of its own, started several times anew.
+
+A POST is answered early when the application does not read it. Its body comes with its head, but
+for the row that says otherwise; *without Content-Length* and *in two pieces* are about the answer.
+Where a server closes the connection behind an answer, a new one is opened for the next request, and
+is part of the cost: the last column has the connections for each request, without drainkit and
+with it. A server that closes behind an early answer may take the answer with it, which is the fault
+that drainkit is for: *answers lost* has how many, without and with. On granian the snippet makes a
+200 of the application's 413.
+""",
+    "server instructions": """\
+## The same in instructions, on whole servers
+
+As valgrind counts them, on one connection. This shows differences of a thousandth, where CPU time
+is too coarse. It leaves the kernel's part of a request out, which is the same with drainkit and
+without, so that the multiples are larger than those of CPU time.
 """,
     "growth": """\
 ## How cost grows
 
 The tables hold what the plots show.
+""",
+    "slow drains": """\
+## Many slow uploads at once
+
+Each client has its 413 and goes on uploading, 1024 bytes a second in a piece every three seconds;
+drainkit discards what comes. On a server without drainkit the application receives the same
+uploads, and answers none. `max_concurrent` is above their number, where its default is 64, and the
+bounds on time and rate are beyond the run.
 """,
 }
 
@@ -170,8 +213,26 @@ _AFTER_PLOT = {
         "handler rises too, it is the server and the event loop that have more connections to "
         "look after."
     ),
+    "cost-slow-memory": (
+        "The growth of the server's memory (proportional set size), divided by the uploads. For "
+        "few of them that is what else the process had to allocate meanwhile; for many it is what "
+        "one costs."
+    ),
+    "cost-slow-lag": (
+        "A task on the server's own loop sleeps 5 ms again and again, and tells by how much the "
+        "longest of its sleeps but one in a hundred was too long."
+    ),
+    "cost-slow-wait": (
+        "A client on kept connections asks 200 times a second, whether the answers come in time "
+        "or not."
+    ),
 }
 
+
+# These hold nothing but curves.
+_CURVES = ("growth", "slow drains")
+
+_FULL_MINUTES = "forty"
 
 # What a quick run changes in the words.
 _SIZES = {
@@ -182,13 +243,19 @@ _SIZES = {
 
 def page(results: Results) -> str:
     """Return the page's text."""
-    parts = [_OPENING, _origin(results), _targets(results)]
+    parts = [_OPENING.replace("{lead}", _lead(results)), _origin(results), _targets(results)]
     for name, words in _WORDS.items():
         if section := results.sections.get(name):
             parts.append(words.format(**_SIZES[section.quick]))
             parts += (_plot(plot) for plot in PLOTS if plot.section == name and plot.lines(results))
             parts.append(_table(section))
-    return "\n".join([*parts, _ENDING])
+    return "\n".join([*parts, _ENDING.replace("{full_minutes}", _FULL_MINUTES)])
+
+
+def _lead(results: Results) -> str:
+    """Return what a site's owner wants to know: three sentences and a picture."""
+    sentences = lead(results)
+    return f"{sentences}\n{_picture(SUMMARY)}" if sentences else ""
 
 
 def _origin(results: Results) -> str:
@@ -243,7 +310,18 @@ def _targets(results: Results) -> str:
             f"| {spread(worst)} | {worst.where}, {worst.case} | {target.verdict(worst)} "
             f"| {met} of {len(found)} |"
         )
-    return "\n".join([*lines, "", _MISSED + _noise(results)])
+    return "\n".join([*lines, "", _MISSED + _noise(results), *_missed(results)])
+
+
+def _missed(results: Results) -> list[str]:
+    found = missed(results)
+    if not found:
+        return []
+    return [
+        "Where a server misses a target with several requests, the worst is here. *drainkit adds* "
+        "is the difference of the medians.\n",
+        found,
+    ]
 
 
 def _noise(results: Results) -> str:
@@ -266,15 +344,34 @@ def _noise(results: Results) -> str:
 
 
 def _plot(plot: Plot) -> str:
-    return (
-        f"```{{figure}} {plot.name}.svg\n:alt: {plot.alt}\n\n{plot.title}.\n```\n\n"
-        f"{_AFTER_PLOT[plot.name]}\n"
-    )
+    return f"{_picture(plot)}\n{_AFTER_PLOT[plot.name]}\n"
+
+
+def _picture(picture: Plot | Bars) -> str:
+    return f"```{{figure}} {picture.name}.svg\n:alt: {picture.alt}\n\n{picture.title}.\n```\n"
+
+
+def _profile(section: Section) -> str:
+    """Return a row for each function, grouped by request."""
+    shares = {figure.case: figure for figure in section.figures if figure.measure == SHARE}
+    lines = ["| request | function | calls | part of the time |", "|---|---|---|---|"]
+    for figure in section.figures:
+        if figure.measure == CALLS:
+            case, _, function = figure.case.partition(": ")
+            share = shares.get(figure.case)
+            part = f"{100 * share.median:.0f} %" if share else "" if function != ALL else "100 %"
+            name = function if function == ALL else f"`{function}`"
+            lines.append(f"| {case} | {name} | {number(figure.median)} | {part} |")
+    return "\n".join([*lines, ""])
 
 
 def _table(section: Section) -> str:
+    if section.name in ("servers", "server instructions"):
+        return f"{servers_table(section)}\n{_samples(section)}\n"
+    if section.name == "profile":
+        return _profile(section)
     # Where curves are drawn beside a table that has much else, their points would hide it.
-    columns = [row.cells() for row in rows(section) if section.name == "growth" or not row.is_curve]
+    columns = [row.cells() for row in rows(section) if section.name in _CURVES or not row.is_curve]
     used = [n for n in range(len(HEADINGS)) if any(cells[n] for cells in columns)]
     lines = [
         "| " + " | ".join(HEADINGS[n] for n in used) + " |",

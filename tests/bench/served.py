@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import ctypes.util
+import dataclasses
 import http.client
 import os
 import socket
@@ -19,7 +20,7 @@ import psutil
 from tests.bench.alternatives import FLOOR, HANDLER, HANDLER_64, NAIVE, NONE, SNIPPET
 from tests.bench.bench import Bench, BenchError
 from tests.bench.results import ROOT
-from tests.servers.harness import SERVERS, Running, Server, running, serving
+from tests.servers.harness import SERVERS, Running, Server, running
 
 _APPS = Path(__file__).resolve().parent / "apps"
 # Where the served application finds itself and tests.bench.alternatives.
@@ -32,10 +33,38 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 
+def _on(loop: str, option: str, *names: str) -> Iterator[tuple[str, Server]]:
+    # Where uvloop is installed some servers would choose it: each says its loop here.
+    for name in names:
+        row = SERVERS[name]
+        needs = () if loop == "asyncio" else (loop,)
+        yield (
+            name if loop == "asyncio" else f"{name}-{loop}",
+            dataclasses.replace(
+                row, arguments=(*row.arguments, option, loop), requires=(*row.requires, *needs)
+            ),
+        )
+
+
+# The harness' table, with what must be said to measure one thing at a time.
+ROWS: dict[str, Server] = {
+    **SERVERS,
+    **dict(_on("asyncio", "--loop", "uvicorn-h11", "uvicorn-httptools", "granian-asgi")),
+    **dict(_on("uvloop", "--loop", "uvicorn-httptools")),
+    **dict(_on("asyncio", "--asgi-loop", "gunicorn-asgi")),
+}
+
+
 def row(name: str, contender: str, env: Mapping[str, str]) -> Server:
-    """Return a server of the harness' table that serves the measured application."""
-    env = {"PYTHONPATH": _PYTHONPATH, "BENCH_CONTENDER": contender, **env}
-    return serving(name, f"bench_{SERVERS[name].interface}", env)
+    """Return a server of the table that serves the measured application."""
+    server = ROWS[name]
+    added = {"PYTHONPATH": _PYTHONPATH, "BENCH_CONTENDER": contender, **env}
+    return dataclasses.replace(
+        server,
+        name=name,
+        app=f"bench_{server.interface}",
+        env=(*server.env, *added.items()),
+    )
 
 
 def floor_row() -> Server:
@@ -50,14 +79,16 @@ def floor_row() -> Server:
 
 def rival(name: str) -> str:
     """Return what a site on this server would take instead of drainkit."""
-    return SNIPPET if SERVERS[name].interface == "wsgi" else NAIVE
+    return SNIPPET if ROWS[name].interface == "wsgi" else NAIVE
 
 
 def available(bench: Bench, names: Sequence[str]) -> list[str]:
-    """Return the servers that are installed; note the others as skipped."""
+    """Return the servers that are installed and asked for; note missing ones as skipped."""
     found = []
     for name in names:
-        if missing := SERVERS[name].missing():
+        if bench.servers and name not in bench.servers:
+            continue
+        if missing := ROWS[name].missing():
             bench.skip(f"{name} needs {missing}")
         else:
             found.append(name)
@@ -70,6 +101,8 @@ def contenders(
     which: Sequence[str],
     policy: dict[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    ready_seconds: float | None = None,
 ) -> Iterator[Mapping[str, Running]]:
     """Run one server for each contender, all at once.
 
@@ -79,6 +112,8 @@ def contenders(
             application without one.
         policy: The fields of drainkit's policy that are not at their defaults.
         env: More environment variables for the servers.
+        prefix: A program, with its arguments, that runs each server.
+        ready_seconds: How long each may take to start; None for what the harness allows.
     """
     with contextlib.ExitStack() as stack:
         started: dict[str, Running] = {}
@@ -89,7 +124,10 @@ def contenders(
                 server = row(
                     name, NONE if contender in (HANDLER, HANDLER_64) else contender, env or {}
                 )
-            started[contender] = stack.enter_context(running(server, wrap=False, policy=policy))
+            server = dataclasses.replace(server, arguments=(*prefix, *server.arguments))
+            started[contender] = stack.enter_context(
+                running(server, wrap=False, policy=policy, ready_seconds=ready_seconds)
+            )
         yield started
 
 
@@ -141,14 +179,17 @@ class Processes:
     """A server's process and its workers, and what they have used."""
 
     def __init__(self, server: Running) -> None:
-        parent = psutil.Process(server.pid)
-        pids = [parent.pid, *(child.pid for child in parent.children(recursive=True))]
-        self._clocks = [_cpu_clock(pid) for pid in pids]
-        self._folders = [Path("/proc", str(pid)) for pid in pids]
+        self.pids = _pids(server)
+        self._clocks = [_cpu_clock(pid) for pid in self.pids]
+        self._folders = [Path("/proc", str(pid)) for pid in self.pids]
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all of them have used, ended threads included."""
         return sum(map(time.clock_gettime, self._clocks))
+
+    def are_all(self, server: Running) -> bool:
+        """Whether the server still has these processes and no other."""
+        return set(self.pids) == set(_pids(server))
 
     def page_faults(self) -> int:
         """Return how often memory that was used for the first time had to be given to them."""
@@ -173,6 +214,14 @@ class Processes:
                 if line.startswith(f"{name}:"):
                     total += int(line.split()[1]) * KIB
         return total
+
+
+def _pids(server: Running) -> list[int]:
+    try:
+        parent = psutil.Process(server.pid)
+        return [parent.pid, *(child.pid for child in parent.children(recursive=True))]
+    except psutil.NoSuchProcess as error:
+        raise BenchError(f"{server.server.name} has ended\n{server.log()}") from error
 
 
 def _cpu_clock(pid: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.bench.alternatives import DRAINKIT
+from tests.bench.names import CPU_RATIO, EARLY, GET, INSTRUCTIONS_RATIO, READ
 from tests.bench.results import Figure, Results
 
 
@@ -20,6 +21,7 @@ class Target:
         case: A pattern for the case.
         measure: A pattern for what is measured.
         limit: The bound.
+        where: Patterns for the server.
         per_x: By how much it grows with each of the figure's ``x``.
         at_least: Whether more is better.
     """
@@ -29,6 +31,7 @@ class Target:
     case: str
     measure: str
     limit: float
+    where: tuple[str, ...] = ("*",)
     per_x: float = 0.0
     at_least: bool = False
 
@@ -37,6 +40,7 @@ class Target:
         return (
             section == self.section
             and figure.contender == contender
+            and any(fnmatch.fnmatchcase(figure.where, pattern) for pattern in self.where)
             and fnmatch.fnmatchcase(figure.case, self.case)
             and fnmatch.fnmatchcase(figure.measure, self.measure)
         )
@@ -95,47 +99,61 @@ TARGETS = (
     ),
     Target(
         section="per request",
-        words="WSGI POST of 4 KiB, fully read: overhead in µs, 2.5 and 0.3 for each read",
+        words="WSGI POST of 4 KiB, fully read: overhead in µs, 1.8 and 0.25 for each read",
         case="WSGI POST, *",
         measure="overhead",
-        limit=2.5,
-        per_x=0.3,
+        limit=1.8,
+        per_x=0.25,
     ),
     Target(
         section="per request",
         words="WSGI POST of 4 KiB by reads: the fixed part of the overhead in µs",
         case="WSGI POST by reads",
         measure="fixed overhead",
-        limit=2.5,
+        limit=1.8,
     ),
     Target(
         section="per request",
         words="WSGI POST of 4 KiB by reads: what each read adds, in µs",
         case="WSGI POST by reads",
         measure="overhead for each read call",
-        limit=0.3,
+        limit=0.25,
     ),
     Target(
         section="per request",
-        words="ASGI POST of 4 KiB, fully read: overhead in µs, 4 and 0.5 for each message",
+        words="ASGI POST of 4 KiB, fully read: overhead in µs, 2.2 and 0.3 for each message",
         case="ASGI POST, *",
         measure="overhead",
-        limit=4.0,
-        per_x=0.5,
+        limit=2.2,
+        per_x=0.3,
     ),
     Target(
         section="per request",
         words="ASGI POST of 4 KiB by messages: the fixed part of the overhead in µs",
         case="ASGI POST by messages",
         measure="fixed overhead",
-        limit=4.0,
+        limit=2.2,
     ),
     Target(
         section="per request",
         words="ASGI POST of 4 KiB by messages: what each message adds, in µs",
         case="ASGI POST by messages",
         measure="overhead for each message",
-        limit=0.5,
+        limit=0.3,
+    ),
+    Target(
+        section="per request",
+        words="WSGI POST of 4 KiB, answered early: overhead in µs",
+        case="WSGI POST answered early*",
+        measure="overhead",
+        limit=8.0,
+    ),
+    Target(
+        section="per request",
+        words="ASGI POST of 4 KiB, answered early: overhead in µs",
+        case="ASGI POST answered early",
+        measure="overhead",
+        limit=12.0,
     ),
     Target(
         section="reading",
@@ -185,6 +203,52 @@ TARGETS = (
         measure="time / snippet's or handler's",
         # The link's own time differs by so much from one upload to the next.
         limit=1.005,
+    ),
+    Target(
+        section="servers",
+        words="1 KiB answered early on uvicorn, hypercorn, gunicorn asgi: CPU as a multiple",
+        where=("uvicorn-*", "hypercorn-*", "gunicorn-asgi"),
+        case=f"{EARLY}*",
+        measure=CPU_RATIO,
+        limit=1.10,
+    ),
+    Target(
+        section="servers",
+        words="1 KiB answered early on granian ASGI, whose `receive()` always suspends: the same",
+        where=("granian-asgi",),
+        case=f"{EARLY}*",
+        measure=CPU_RATIO,
+        limit=1.25,
+    ),
+    Target(
+        section="servers",
+        words="1 KiB answered early on gunicorn's WSGI workers, cheroot, waitress: the same",
+        where=("gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "cheroot", "waitress"),
+        case=f"{EARLY}*",
+        measure=CPU_RATIO,
+        limit=1.10,
+    ),
+    Target(
+        section="servers",
+        words="1 KiB answered early on granian WSGI: the same",
+        where=("granian-wsgi",),
+        case=f"{EARLY}*",
+        measure=CPU_RATIO,
+        limit=1.20,
+    ),
+    Target(
+        section="servers",
+        words="1 KiB that is read, on every server: CPU as a multiple of that without",
+        case=READ,
+        measure=CPU_RATIO,
+        limit=1.03,
+    ),
+    Target(
+        section="server instructions",
+        words="GET, on every server: instructions as a multiple of those without",
+        case=GET,
+        measure=INSTRUCTIONS_RATIO,
+        limit=1.01,
     ),
     Target(
         section="servers",

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.bench.page import PAGE_PATH, page
-from tests.bench.plots import PLOTS
+from tests.bench.plots import PICTURES
 from tests.bench.results import JSON_PATH, Figure, ResultsError, figure, load, save
 from tests.bench.targets import TARGETS, Target, target_of
 
@@ -18,7 +18,7 @@ def test_the_page_is_made_of_the_figures():
     assert page(load(JSON_PATH)) == PAGE_PATH.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.name)
+@pytest.mark.parametrize("plot", PICTURES, ids=lambda plot: plot.name)
 def test_each_plot_shows_the_figures(plot):
     results = load(JSON_PATH)
     drawn = PAGE_PATH.with_name(f"{plot.name}.svg").read_text(encoding="utf-8")

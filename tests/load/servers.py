@@ -15,7 +15,8 @@ from tests.servers.harness import Running, Server
 
 _APPS = Path(__file__).resolve().parent / "apps"
 _POLL_SECONDS = 0.1
-_ANSWER_SECONDS = 10.0
+# With thousands of uploads, on a busy machine, the answer is late and nothing is wrong.
+_ANSWER_SECONDS = 30.0
 
 # Idle clients must stay connected for as long as a round lasts.
 _KEEP_IDLE = {

@@ -369,7 +369,11 @@ class Running:
 
 @contextlib.contextmanager
 def running(
-    server: Server, *, wrap: bool, policy: dict[str, Any] | None = None
+    server: Server,
+    *,
+    wrap: bool,
+    policy: dict[str, Any] | None = None,
+    ready_seconds: float | None = None,
 ) -> Iterator[Running]:
     """Start a server, wait until it answers, and stop it with all its workers in the end.
 
@@ -377,6 +381,7 @@ def running(
         server: A row of ``ALL_SERVERS``.
         wrap: Whether drainkit's middleware is around the application.
         policy: The fields of the policy that are not at their defaults.
+        ready_seconds: How long it may take to start; None for `READY_SECONDS`.
 
     Raises:
         ServerError: If it does not answer in time; with the end of its log.
@@ -386,7 +391,7 @@ def running(
             process, started, token = _start(server, wrap, policy, Path(folder))
             try:
                 try:
-                    _wait_until_ready(started, token)
+                    _wait_until_ready(started, token, ready_seconds or READY_SECONDS)
                 except ServerError:
                     if left and _port_was_taken(started):
                         continue
@@ -449,8 +454,8 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_ready(started: Running, token: str) -> None:
-    deadline = time.monotonic() + READY_SECONDS
+def _wait_until_ready(started: Running, token: str, ready_seconds: float) -> None:
+    deadline = time.monotonic() + ready_seconds
     get = Upload(path="/ready", method="GET", connection="close")
     expected = f"ready {token}".encode()
     while time.monotonic() < deadline:
@@ -462,7 +467,7 @@ def _wait_until_ready(started: Running, token: str) -> None:
         if answer.status == 200 and answer.body == expected:
             return
         time.sleep(_POLL_SECONDS)
-    raise ServerError(f"{started.server.name} did not answer in {READY_SECONDS} s\n{started.log()}")
+    raise ServerError(f"{started.server.name} did not answer in {ready_seconds} s\n{started.log()}")
 
 
 def _port_was_taken(started: Running) -> bool:

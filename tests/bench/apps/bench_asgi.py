@@ -16,6 +16,22 @@ async def _lifespan(receive: Any, send: Any) -> None:
             return
 
 
+async def _early(how: bytes, send: Any) -> None:
+    """Refuse; *how* may ask for two pieces, and for no Content-Length."""
+    if not how:
+        await fixed_async(send, 413, b"too large\n")
+        return
+    headers = [(b"content-type", b"text/plain")]
+    if b"unsized" not in how:
+        headers.append((b"content-length", b"10"))
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    if b"pieces" in how:
+        await send({"type": "http.response.body", "body": b"too ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"large\n"})
+    else:
+        await send({"type": "http.response.body", "body": b"too large\n"})
+
+
 async def bare(scope: Any, receive: Any, send: Any) -> None:
     """Answer by the path alone."""
     if scope["type"] == "lifespan":
@@ -25,7 +41,7 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
     if path == "/hello":
         await fixed_async(send, 200, b"hello")
     elif path == "/early":
-        await fixed_async(send, 413, b"too large\n")
+        await _early(scope["query_string"], send)
     elif path == "/read":
         await fixed_async(send, 200, b"%d" % await receive_away(receive))
     elif path == "/handler":
