@@ -39,6 +39,8 @@ ORDER = (DRAINKIT, *(name for name in CONTENDERS if name != DRAINKIT))
 
 def duration(seconds: float) -> str:
     """Return a time as people say it."""
+    if seconds < _LEAST_SECONDS:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
