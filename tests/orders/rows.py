@@ -5,7 +5,6 @@ Rule: a world is one function that returns its subjects, and an entry of `WORLDS
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from drainkit import (
@@ -21,7 +20,7 @@ from drainkit import (
 )
 from drainkit_asgi._proxies import moments_behind
 from drainkit_asgi.servers import SERVERS, UNKNOWN, Server, server_of
-from drainkit_wsgi._response import _moments_for
+from drainkit_wsgi._response import moments_for
 from drainkit_wsgi.servers import Invitation
 from drainkit_wsgi.servers import Server as WsgiServer
 from drainkit_wsgi.servers._rows import SERVERS as WSGI_SERVERS
@@ -224,8 +223,7 @@ def _kinds(
     """Return what a row knows of its server's requests and answers, each kind by its name."""
 
     def moments_of(framing: Framing) -> Moments:
-        drain = Drain(None, framing, protocol=protocol)
-        return _moments_for(SimpleNamespace(server=server, drain=drain, environ=environ))
+        return moments_for(server, framing, protocol, environ)
 
     with_length = moments_of(Framing(BodyKind.LENGTH, 1))
     without = moments_of(Framing(BodyKind.CHUNKED))
