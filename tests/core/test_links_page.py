@@ -76,14 +76,21 @@ def test_the_picture_can_be_read_without_seeing_it(measured):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"error": None, "seconds": 0.44, "sent_bytes": 150_000}, "0.4 s, 0.1 MB sent"),
         (
-            {"error": "reset", "seconds": 2.0, "sent_bytes": 12_000_000},
+            {"status": 413, "error": None, "seconds": 0.44, "sent_bytes": 150_000},
+            "0.4 s, 150 kB sent",
+        ),
+        (
+            {"status": 502, "error": None, "seconds": 541, "sent_bytes": 207_000_000},
+            "a 502 after 9 min, 207 MB sent",
+        ),
+        (
+            {"status": None, "error": "reset", "seconds": 2.0, "sent_bytes": 12_000_000},
             "lost after 2.0 s, 12 MB sent",
         ),
         (
-            {"error": "timed out", "seconds": 600.2, "sent_bytes": 20_000_000},
-            "none yet at 10 min; needs 100 min",
+            {"status": None, "error": "timed out", "seconds": 600.2, "sent_bytes": 20_000_000},
+            "some 100 min, 200 MB",
         ),
     ],
 )

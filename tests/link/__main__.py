@@ -27,6 +27,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.link", description=__doc__)
     parser.add_argument("--links", nargs="+", choices=list(LINKS), default=list(LINKS))
     parser.add_argument(
+        "--contenders", nargs="+", choices=answers.CONTENDERS, default=list(answers.CONTENDERS)
+    )
+    parser.add_argument(
         "--clients", nargs="+", choices=answers.CLIENTS, default=list(answers.CLIENTS)
     )
     parser.add_argument("--at-once", type=int, default=1, help="uploads at a time")
@@ -60,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             measuring = answers.Measuring(
                 kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
             )
-            for row in measuring.rows(options.links, options.clients, at_once=options.at_once):
+            chosen = options.links, options.contenders, options.clients
+            for row in measuring.rows(*chosen, at_once=options.at_once):
                 # Each at once: the next may take ten minutes, and somebody may end the run.
                 _keep(row, options)
         _say(f"wrote {record.RECORD}")

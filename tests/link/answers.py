@@ -87,7 +87,14 @@ class Measuring:
         self._say = say
         self._starting = threading.BoundedSemaphore(_STARTING_AT_ONCE)
 
-    def rows(self, links: Sequence[str], clients: Sequence[str], *, at_once: int) -> Iterator[Row]:
+    def rows(
+        self,
+        links: Sequence[str],
+        contenders: Sequence[str],
+        clients: Sequence[str],
+        *,
+        at_once: int,
+    ) -> Iterator[Row]:
         """Return what came of each upload, as soon as it has come."""
         for upload in (_FIRST, self._upload):
             self._kit.file(upload)  # before several ask for it at once
@@ -95,7 +102,7 @@ class Measuring:
             asked = [
                 pool.submit(self._row_or_none, LINKS[link], contender, client)
                 for link in links
-                for contender in CONTENDERS
+                for contender in contenders
                 for client in clients
             ]
             for made in as_completed(asked):

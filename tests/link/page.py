@@ -44,10 +44,14 @@ _ANSWERS = """\
 
 {size} are uploaded to a server that refuses them at once ({server}; measured {date} on
 {system}, {machine}). *Sent* is what had gone over the link until then, with IP headers: what a
-person on a phone pays for. An upload without an answer was stopped after {limit}, and how long all
-of it needs is reckoned from what had arrived by then. `eager` is a client that reads while it
-sends, and stops at an answer that refuses; Chromium submits a form. Without anything an answer is
-lost or not as it happens.
+person on a phone pays for. An upload that had no answer was stopped after {limit}; *some* minutes
+are how long all of it needs at the rate that it had until then.
+
+`eager` is a client that reads while it sends, and stops at an answer that refuses, as curl does.
+Chromium submits a form, and does not read before it has uploaded everything, or cannot: with
+drainkit it is told when the drain has met a bound, which on this server's threads is 20 s
+(`max_seconds`). Without anything its answer arrives or does not, as it happens: in the tables below
+{bare} of its answers arrived so, and {drained} with drainkit.
 
 ```console
 {command}
@@ -127,7 +131,7 @@ def text(record_: dict[str, Any], matrices: dict[str, Matrix]) -> str:
         )
     ]
     if record_:
-        lines += _answers(record_)
+        lines += _answers(record_, matrices)
     if matrices:
         lines += _matrices(matrices)
     return "\n".join(lines).rstrip() + "\n"
@@ -156,7 +160,18 @@ def _links() -> Iterator[str]:
     return matrix_page.table(("link", "round trip", "up", "down", "loss"), rows)
 
 
-def _answers(record_: dict[str, Any]) -> Iterator[str]:
+def _of_the_browser(matrices: dict[str, Matrix], half: str) -> str:
+    """Return how many cells of the browser are whole of how many, over all links."""
+    cells = [
+        cell
+        for matrix in matrices.values()
+        for row in matrix["deployments"].values()
+        for cell in row.get(half, {}).get("clients", {}).get(picture.CLIENT, {}).values()
+    ]
+    return f"{sum(map(is_whole, cells))} of {len(cells)}"
+
+
+def _answers(record_: dict[str, Any], matrices: dict[str, Matrix]) -> Iterator[str]:
     names = measured(record_)
     yield _ANSWERS.format(
         size=picture.megabytes(record_["size_bytes"]),
@@ -165,6 +180,8 @@ def _answers(record_: dict[str, Any]) -> Iterator[str]:
         limit=picture.duration(record_["limit_seconds"]),
         command=record_["command"],
         description=picture.description(record_, names),
+        bare=_of_the_browser(matrices, WITHOUT),
+        drained=_of_the_browser(matrices, WITH),
         system=record_["platform"]["system"],
         machine=record_["platform"]["machine"],
     )
@@ -278,6 +295,10 @@ _PATIENCE = {
     },
 }
 _PAGE = "page"
+_CURL_TWICE = (
+    "curl 7.88.1 sends 48 KiB of the body twice, and so more than its Content-Length, when its "
+    "socket was full; the server resets the stream (RFC 9113, 8.1.1)"
+)
 
 
 def why_not(deployment: str, client: str, case: str) -> str | None:
@@ -286,4 +307,6 @@ def why_not(deployment: str, client: str, case: str) -> str | None:
         for (begin, end), why in _PATIENCE.items():
             if deployment.startswith(begin) and deployment.endswith(end):
                 return f"{why}"
+    if client == "curl" and deployment.endswith((":h2", ":h2c")):
+        return _CURL_TWICE
     return reason(deployment, client, case)

@@ -9,7 +9,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from tests.bench.alternatives import DRAINKIT, HANDLER, NONE, SNIPPET
-from tests.link.answers import BUFFERED, CONTENDERS
+from tests.link.answers import BUFFERED, CONTENDERS, STATUS
 
 _WIDTH = 360
 _LEFT = 10
@@ -29,16 +29,18 @@ _LEAST_SECONDS, _MOST_SECONDS = 0.1, 3600.0
 CLIENT = "chromium-form"
 WORDS = {
     DRAINKIT: "with drainkit",
-    NONE: "without anything",
-    SNIPPET: "with the snippet that reads on",
-    HANDLER: "the handler reads it all first",
-    BUFFERED: "nginx at its default buffering",
+    NONE: "without anything, if at all",
+    SNIPPET: "the snippet reads it all",
+    HANDLER: "the handler reads it all",
+    BUFFERED: "nginx's default buffering",
 }
 ORDER = (DRAINKIT, *(name for name in CONTENDERS if name != DRAINKIT))
 
 
 def duration(seconds: float) -> str:
     """Return a time as people say it."""
+    if seconds < _LEAST_SECONDS:
+        return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
@@ -61,12 +63,17 @@ def expected_seconds(row: Mapping[str, Any], size_bytes: int) -> float:
 
 def outcome(row: Mapping[str, Any], size_bytes: int, limit_seconds: float) -> str:
     """Return what came of an upload, in few words."""
-    if row["error"] is None:
-        return f"{duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
     if is_unfinished(row, limit_seconds):
-        needs = duration(expected_seconds(row, size_bytes))
-        return f"none yet at {duration(limit_seconds)}; needs {needs}"
-    return f"lost after {duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
+        return f"some {duration(expected_seconds(row, size_bytes))}, {megabytes(size_bytes)}"
+    told = f"{duration(row['seconds'])}, {megabytes(row['sent_bytes'])} sent"
+    if row["error"] is not None:
+        return f"lost after {told}"
+    return told if row["status"] == STATUS else f"a {row['status']} after {told}"
+
+
+def is_lost(row: Mapping[str, Any], limit_seconds: float) -> bool:
+    """Return whether a client had another answer than the right one, or none."""
+    return row["status"] != STATUS and not is_unfinished(row, limit_seconds)
 
 
 def is_unfinished(row: Mapping[str, Any], limit_seconds: float) -> bool:
@@ -78,7 +85,7 @@ def drawn(record: Mapping[str, Any], links: Sequence[str]) -> str:
     """Return the picture."""
     size, limit = record["size_bytes"], record["limit_seconds"]
     height = _HEAD + len(links) * (_LINK + len(ORDER) * _ROW) + _FOOT
-    title = f"{megabytes(size)} are refused. When does the visitor see it?"
+    title = f"{megabytes(size)} are refused: when does one see it?"
     parts = [
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' width='{_WIDTH}' "
         f"height='{height}' role='img' aria-labelledby='title desc' {_FONT} font-size='12'>",
@@ -104,8 +111,8 @@ def drawn(record: Mapping[str, Any], links: Sequence[str]) -> str:
             top += _ROW
         top += 8
     parts.append(
-        f"<text x='{_LEFT}' y='{height - 14}' font-size='10' fill='{_INK}'>Each bar three times as "
-        "long is some thirty times the wait.</text>"
+        f"<text x='{_LEFT}' y='{height - 14}' font-size='10' fill='{_INK}'>Logarithmic: an hour is "
+        "the longest bar, and a tenth of a wait a fifth of it shorter.</text>"
     )
     return "\n".join([*parts, "</svg>", ""])
 
@@ -142,7 +149,7 @@ def _row(record: Mapping[str, Any], link: str, contender: str) -> Mapping[str, A
 
 
 def _bar(contender: str, row: Mapping[str, Any], size: int, limit: float, top: int) -> list[str]:
-    lost = row["error"] is not None and not is_unfinished(row, limit)
+    lost = is_lost(row, limit)
     seconds = expected_seconds(row, size) if is_unfinished(row, limit) else row["seconds"]
     share = math.log(max(seconds, _LEAST_SECONDS) / _LEAST_SECONDS) / math.log(
         _MOST_SECONDS / _LEAST_SECONDS
