@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.link is not None and (why := unavailable()):
             print(f"error: {why}", file=sys.stderr)
             return _BAD_ARGUMENTS
-        link = LINKS.get(options.link)
+        link = None if options.link is None else LINKS[options.link]
         signal.signal(signal.SIGTERM, _ended)
         try:
             done = Run(
