@@ -111,8 +111,8 @@ def drawn(record: Mapping[str, Any], links: Sequence[str]) -> str:
             top += _ROW
         top += 8
     parts.append(
-        f"<text x='{_LEFT}' y='{height - 14}' font-size='10' fill='{_INK}'>Logarithmic: an hour has "
-        "the longest bar.</text>"
+        f"<text x='{_LEFT}' y='{height - 14}' font-size='10' fill='{_INK}'>Logarithmic: an hour "
+        "has the longest bar.</text>"
     )
     return "\n".join([*parts, "</svg>", ""])
 
