@@ -191,7 +191,7 @@ class Drain:
 
     @property
     def idle_seconds(self) -> float:
-        """The longest silence of the client, in seconds: the policy's, or by what is held."""
+        """The longest silence of the client in seconds, by the policy or by what is held."""
         policy = self.policy
         if policy is None or policy.idle_seconds is None:
             return self._defaults.idle_seconds
@@ -327,7 +327,7 @@ class Drain:
             now: The time in seconds.
 
         Returns:
-            The report: `Outcome.COMPLETE`, or `Outcome.DECLINED` where the policy says so.
+            The report of `Outcome.COMPLETE`, or of `Outcome.DECLINED` where the policy says so.
 
         Raises:
             RuntimeError: The drain is under way or has ended.
