@@ -61,9 +61,11 @@ def _gets(results: Results, section: Section) -> str:
     """Return what of a GET is told, in instructions if they were counted: time is too coarse."""
     counted = results.sections.get("server instructions")
     ratios = counted and _ratios(counted, GET, INSTRUCTIONS_RATIO, DRAINKIT)
-    if ratios:
-        return f"{_usual(ratios)}, counted in instructions,"
-    return _usual(_ratios(section, GET, CPU_RATIO, DRAINKIT))
+    timed = _ratios(section, GET, CPU_RATIO, DRAINKIT)
+    if not ratios:
+        return _usual(timed)
+    where = "" if len(ratios) >= len(timed) else f" on {len(ratios)} of them"
+    return f"{_usual(ratios)}, counted in instructions{where},"
 
 
 def _ratios(section: Section, case: str, measure: str, contender: str) -> dict[str, float]:
