@@ -33,7 +33,7 @@ from ._budget import Budget, process_budget
 from ._capacity import Capacity, process_capacity
 from ._configuration import Configuration, Interface, PolicyFields, check_on_report
 from ._control import CONTROL_KEY, DrainControl
-from ._drain import Drain, Read, Step
+from ._drain import Drain, Read, Step, slowest_bytes
 from ._extras import needs_extra
 from ._framing import METHODS_WITHOUT_CONTENT, NO_BODY, BodyKind, Framing, framing
 from ._heap import keep_heap
@@ -89,4 +89,5 @@ __all__ = [
     "process_budget",
     "process_capacity",
     "publish",
+    "slowest_bytes",
 ]

@@ -192,10 +192,7 @@ class Drain:
     @property
     def idle_seconds(self) -> float:
         """The longest silence of the client in seconds, by the policy or by what is held."""
-        policy = self.policy
-        if policy is None or policy.idle_seconds is None:
-            return self._defaults.idle_seconds
-        return policy.idle_seconds
+        return _idle_seconds(self.policy, self._defaults)
 
     @property
     def untouched(self) -> bool:
@@ -373,7 +370,8 @@ class Drain:
         """
         self._expect_draining("is_silence")
         idle_seconds = self._idle_seconds
-        return seconds > idle_seconds and nbytes * idle_seconds < self._slowest_bytes * seconds
+        least_bytes = slowest_bytes(self._bounds, self._defaults)
+        return seconds > idle_seconds and nbytes * idle_seconds < least_bytes * seconds
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""
@@ -406,12 +404,6 @@ class Drain:
         if not self.under_way:
             self._started = now - self._elapsed
         return self._end(outcome, now, detail)
-
-    @property
-    def _slowest_bytes(self) -> int:
-        """What the slowest client that is borne sends in `idle_seconds`."""
-        least_bytes = self._bounds.min_bytes_per_second * self._idle_seconds
-        return max(_SMALLEST_READ_BYTES, int(least_bytes))
 
     @property
     def _state(self) -> str:
@@ -448,7 +440,7 @@ class Drain:
         self._last_progress = self._last_read = now
         self._since = now if since is None else since
         self._largest_read_bytes = largest_read_bytes
-        self._read_bytes = min(largest_read_bytes, self._slowest_bytes)
+        self._read_bytes = min(largest_read_bytes, slowest_bytes(policy, self._defaults))
         return self._next(now)
 
     def _next(self, now: float) -> Step:
@@ -547,6 +539,24 @@ class Drain:
             max_concurrent=self._max_concurrent,
         )
         return self.report
+
+
+def slowest_bytes(policy: DrainPolicy, defaults: Defaults) -> int:
+    """Return what the slowest client that is borne sends in ``idle_seconds``.
+
+    It is what a drain's first read asks for at the most.
+
+    Args:
+        policy: The bounds.
+        defaults: Those that it leaves open.
+    """
+    least_bytes = policy.min_bytes_per_second * _idle_seconds(policy, defaults)
+    return max(_SMALLEST_READ_BYTES, int(least_bytes))
+
+
+def _idle_seconds(policy: DrainPolicy | None, defaults: Defaults) -> float:
+    seconds = None if policy is None else policy.idle_seconds
+    return defaults.idle_seconds if seconds is None else seconds
 
 
 _ENDS_OF_SILENCE = frozenset(

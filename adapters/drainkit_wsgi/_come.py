@@ -13,7 +13,15 @@ from __future__ import annotations
 
 import time
 
-from drainkit import DEFAULTS, DrainPolicy, DrainReport, Outcome, Resource, process_capacity
+from drainkit import (
+    DEFAULTS,
+    DrainPolicy,
+    DrainReport,
+    Outcome,
+    Resource,
+    process_capacity,
+    slowest_bytes,
+)
 
 from ._input import Input
 from ._threads import bounds_of, moved
@@ -23,8 +31,8 @@ from ._upload import Facts
 # More is no small body: as much as one read of a drain asks for.
 MOST_BYTES = 65_536
 
-# What a drain's first read asks for at the least (the engine's _drain.py).
-_SMALLEST_READ_BYTES = 512
+# What is out of reach holds a thread, or as dear a process.
+_OUT_OF_REACH = DEFAULTS[Resource.THREAD]
 
 
 def has_come(facts: Facts, source: Input) -> bool:
@@ -56,7 +64,7 @@ def take(facts: Facts, source: Input, start_response: StartResponse | None) -> b
         return False
     if server.connection.has_come(environ, stream, nbytes):
         return source.take_all()
-    if server.connection.is_out_of_reach and nbytes <= _first_read_bytes(policy):
+    if server.connection.is_out_of_reach and nbytes <= slowest_bytes(policy, _OUT_OF_REACH):
         return _take_in_a_place(facts, source, start_response, policy)
     return False
 
@@ -84,14 +92,6 @@ def report_of(facts: Facts, nbytes: int, seconds: float, status: int | None) -> 
         path=script_name + path_info,
         status=status,
     )
-
-
-def _first_read_bytes(policy: DrainPolicy) -> float:
-    idle_seconds = policy.idle_seconds
-    if idle_seconds is None:
-        # What is out of reach holds a thread, or as dear a process.
-        idle_seconds = DEFAULTS[Resource.THREAD].idle_seconds
-    return max(_SMALLEST_READ_BYTES, policy.min_bytes_per_second * idle_seconds)
 
 
 def _take_in_a_place(
