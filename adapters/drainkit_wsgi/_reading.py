@@ -17,7 +17,7 @@ from drainkit import BodyKind, Drain, DrainReport, Kept, Outcome, Read, Step
 
 from ._threads import Place, are_greenlets, moved
 from ._watchdog import Deadline
-from .servers import Connection
+from .servers import Connection, waiting_bytes
 
 if sys.platform != "win32":  # where no connection is reached, and nothing is asked of one
     import fcntl
@@ -270,10 +270,9 @@ class Reading:
 
     def _arrived_bytes(self, descriptor: int) -> int:
         """Return how much of the body a connection surely has."""
-        waiting = array.array("i", [0])
-        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+        waiting = waiting_bytes(descriptor)
         # Chunk headers and TLS records are not body: half of what came surely is.
-        return waiting[0] if self._is_plain else (waiting[0] + 1) // 2
+        return waiting if self._is_plain else (waiting + 1) // 2
 
     @property
     def _is_plain(self) -> bool:

@@ -4,8 +4,8 @@ Rule: no module outside of this package names a server. A server that needs code
 its own, with a `Connection`.
 """
 
-from ._connection import Connection
+from ._connection import Connection, waiting_bytes
 from ._rows import server_of
 from ._server import Invitation, Server
 
-__all__ = ["Connection", "Invitation", "Server", "server_of"]
+__all__ = ["Connection", "Invitation", "Server", "server_of", "waiting_bytes"]

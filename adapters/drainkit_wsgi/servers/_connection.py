@@ -46,10 +46,20 @@ def have_come(nbytes: int, buffered_bytes: int, environ: Environ, connection: An
     descriptor = descriptor_of(connection)
     if descriptor is None:
         return False
-    waiting = array.array("i", [0])
     with contextlib.suppress(OSError):
-        fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
-    return buffered_bytes + waiting[0] >= nbytes
+        buffered_bytes += waiting_bytes(descriptor)
+    return buffered_bytes >= nbytes
+
+
+def waiting_bytes(descriptor: int) -> int:
+    """Return how many bytes a connection has received that nobody has read.
+
+    Raises:
+        OSError: The kernel does not tell it of this descriptor.
+    """
+    waiting = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, waiting)
+    return waiting[0]
 
 
 class Connection:
