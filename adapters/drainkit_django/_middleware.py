@@ -125,6 +125,9 @@ def _answer(exchange: Exchange, request: HttpRequest, response: HttpResponseBase
         outer = exchange.respond(inner, length=_content_length(response))
         # A chain has no close(): Django would call it before it has closed everything else.
         response.streaming_content = itertools.chain(outer)
+        # Also when the body is discarded already: some of it may be kept until then.
+        response.close = _Close(response, exchange)  # type: ignore[method-assign]
+        return
     elif isinstance(response, HttpResponse):
         nbytes = len(response.content)
         length = exchange.respond_whole(nbytes, length=_content_length(response))

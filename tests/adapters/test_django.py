@@ -26,7 +26,7 @@ from django.utils.decorators import async_only_middleware
 from django.views.decorators.csrf import csrf_exempt
 
 import drainkit_django
-from drainkit import CONTROL_KEY, DrainPolicy, Outcome
+from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_budget
 from drainkit.testing import ScriptedBody
 from tests.adapters.async_reports import ASYNC_REPORTS
 from tests.adapters.wsgi_server import KIB, MIB, FileWrapper, make_environ, serve
@@ -391,6 +391,7 @@ def test_an_asynchronous_stream_is_consumed_as_django_does(place):
 
     assert b"r" * 128 * KIB == got.body
     assert [Outcome.COMPLETE] == [report.outcome for report in reports]
+    assert 0 == process_budget.taken_bytes
 
 
 @pytest.mark.parametrize("place", PLACES)
