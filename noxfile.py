@@ -71,9 +71,15 @@ def run_pytest(session: nox.Session, *paths: str, **env: str) -> None:
 # What was recorded and what is drawn depend on no Python, and take as long as all the rest.
 ONCE = "not golden and not orders_page"
 
+# Those that search and race look for mistakes in the code, which is the same on each Python and in
+# the wheel.
+SAME = f"{ONCE} and not fuzz and not races and not cancel and not clients_response"
+
 # One worker a processor: a test process has one thread that works.
 PARALLEL = ("-n", "auto")
 FASTER = {"PYTHONDEVMODE": ""}
+# What servers under test warn of is in their logs all the same.
+SERVED = {**FASTER, "PYTHONWARNINGS": "default"}
 
 
 @nox.session
@@ -101,7 +107,7 @@ def tests(session: nox.Session) -> None:
     oldest, newest = (HERE or PYTHONS)[0], (HERE or PYTHONS)[-1]
     env = FASTER if session.python != newest else {}
     # Programs that start programs take long: what differs between Pythons shows at both ends.
-    between = ONCE if session.python == newest else f"{ONCE} and not probe and not plugin"
+    between = ONCE if session.python == newest else f"{SAME} and not probe and not plugin"
     chosen = () if session.python == oldest else ("-k", between)
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env)
 
@@ -164,7 +170,7 @@ def servers(session: nox.Session) -> None:
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
     # A file at a time, so that each server is started once; most of the time is waiting.
     paths = ["tests/servers", "tests/clients", "tests/matrix"]
-    run_pytest(session, *paths, "-n", "4", "--dist", "loadfile")
+    run_pytest(session, *paths, "-n", "4", "--dist", "loadfile", **SERVED)
 
 
 @nox.session(default=False)
@@ -257,8 +263,7 @@ def wheel(session: nox.Session) -> None:
         "    assert file.with_name('py.typed').exists(), f'{name} has no py.typed'\n"
     )
     session.run("python", "-c", check, *PACKAGES, env=env)
-    # Those that search and race look for mistakes in the code, which is the same in the wheel.
-    chosen = ("-k", f"not fuzz and not races and not cancel and {ONCE}")
+    chosen = ("-k", f"{SAME} and not endings")
     run_pytest(session, "tests/core", "tests/adapters", *chosen, *PARALLEL, **env, **FASTER)
     # What the index shows of it, and what would stop a release.
     run_pytest(session, "tests/package", DRAINKIT_DIST=str(dist), **env)

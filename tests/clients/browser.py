@@ -46,6 +46,8 @@ _FLAGS = (
     "--headless",
     "--no-sandbox",
     "--remote-debugging-pipe",
+    # Its own pages cost as much as all uploads.
+    "--no-startup-window",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",

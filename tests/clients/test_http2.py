@@ -6,10 +6,12 @@ Content-Length says; at other statuses it ends its upload short.
 """
 
 import contextlib
+import functools
 import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ LIMIT_WITHOUT_SECONDS = 3.0
 TRIES = 3
 
 Seen = tuple[int, int] | str
+Ask = Callable[[str, float], Seen]
 
 PATHS: dict[str, tuple[int, int]] = {
     "/413": (413, 10),
@@ -84,24 +87,35 @@ def with_curl(target: str, limit_seconds: float) -> Seen:
     return said["http_code"], said["size_download"]
 
 
-def with_chromium(target: str, limit_seconds: float) -> Seen:
-    program = browser.chromium()
-    if program is None:
+def with_chromium(
+    started: Callable[[], browser.Browser], target: str, limit_seconds: float
+) -> Seen:
+    if browser.chromium() is None:
         pytest.skip("needs chromium")
-    with (
-        tempfile.NamedTemporaryFile() as file,
-        contextlib.closing(browser.Browser(http2=True)) as chromium,
-    ):
+    with tempfile.NamedTemporaryFile() as file:
         file.write(b"x" * UPLOAD_BYTES)
         file.flush()
-        answer = chromium.upload(target, Path(file.name), "fetch", timeout_seconds=limit_seconds)
+        answer = started().upload(target, Path(file.name), "fetch", timeout_seconds=limit_seconds)
     if answer.error or answer.status is None:
         return str(answer.error)
     assert answer.version == "h2"
     return answer.status, len(answer.body)
 
 
-CLIENTS = {"httpx": with_httpx, "curl": with_curl, "chromium": with_chromium}
+@pytest.fixture(scope="module")
+def ask() -> Iterator[dict[str, Ask]]:
+    """Yield the clients; one Chromium, started when first asked, makes all uploads of its kind."""
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def started() -> browser.Browser:
+            return stack.enter_context(browser.Browser(http2=True))
+
+        yield {
+            "httpx": with_httpx,
+            "curl": with_curl,
+            "chromium": functools.partial(with_chromium, started),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -110,15 +124,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return proxies.certificate(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", ["httpx", "curl", "chromium"])
 @pytest.mark.parametrize("server", SERVERS_HERE)
 def test_over_tls_a_client_has_the_whole_answer(
-    certificate: tuple[Path, Path], server: str, client: str
+    certificate: tuple[Path, Path], ask: dict[str, Ask], server: str, client: str
 ) -> None:
     paths = PATHS_OF_A_BROWSER if client == "chromium" else list(PATHS)
     with running(secured(server, *certificate), wrap=True) as drained:
         seen = {
-            path: [CLIENTS[client](url(drained, path), LIMIT_SECONDS) for _ in range(TRIES)]
+            path: [ask[client](url(drained, path), LIMIT_SECONDS) for _ in range(TRIES)]
             for path in paths
         }
 
@@ -127,10 +141,12 @@ def test_over_tls_a_client_has_the_whole_answer(
 
 @pytest.mark.parametrize("client", ["httpx", "curl"])
 @pytest.mark.parametrize("server", SERVERS_HERE)
-def test_with_prior_knowledge_a_client_has_the_whole_answer(server: str, client: str) -> None:
+def test_with_prior_knowledge_a_client_has_the_whole_answer(
+    ask: dict[str, Ask], server: str, client: str
+) -> None:
     with running(SERVERS[server], wrap=True) as drained:
         seen = {
-            path: [CLIENTS[client](url(drained, path), LIMIT_SECONDS) for _ in range(TRIES)]
+            path: [ask[client](url(drained, path), LIMIT_SECONDS) for _ in range(TRIES)]
             for path in PATHS
         }
 
@@ -167,9 +183,9 @@ LOSES = [
 
 @pytest.mark.parametrize(("server", "client"), LOSES)
 def test_without_drainkit_the_answer_is_lost(
-    certificate: tuple[Path, Path], server: str, client: str
+    certificate: tuple[Path, Path], ask: dict[str, Ask], server: str, client: str
 ) -> None:
     with running(secured(server, *certificate), wrap=False) as bare:
-        seen = CLIENTS[client](url(bare, "/200"), LIMIT_WITHOUT_SECONDS)
+        seen = ask[client](url(bare, "/200"), LIMIT_WITHOUT_SECONDS)
 
     assert isinstance(seen, str), seen
