@@ -48,7 +48,8 @@ HOLDS_THE_END = {
     ("granian-asgi", "/page-stream"): _GIVES_THE_BODY_UP,
     ("granian-asgi", "/page-stream-nolength"): _GIVES_THE_BODY_UP,
 }
-IDLE_SECONDS = 1.0
+# Longer than 64 MiB take on a busy machine, where a server reads all of it before it answers.
+IDLE_SECONDS = 3.0
 
 
 def curl(
@@ -109,7 +110,7 @@ def test_an_eager_client_need_not_upload_everything_first(
     assert answer.delivered
     assert answer.sent_bytes < upload.size_bytes
     without = eager(fleet.get(server, wrap=False).address, upload)
-    assert answer.seconds < 1
+    assert answer.seconds < 2
     if without.delivered:
         assert answer.seconds < without.seconds + 0.5, "as early as without drainkit"
 
