@@ -14,7 +14,7 @@ from __future__ import annotations
 from drainkit import Outcome, is_heard
 
 from ._ahead import ANSWERED, CAME, SERVER, UNANSWERED
-from ._messages import BODY, LAST_MESSAGES, START, nbytes_of, plain_length
+from ._messages import BODY, LAST_MESSAGES, nbytes_of, plain_length
 from ._types import Message
 from ._upload import Upload
 
@@ -32,16 +32,13 @@ class Passing(Upload):
         """Tell whether the answer may pass as it is; when it begins, take what has come."""
         if self.gate is not UNANSWERED:
             return self.is_taken or self.gate is not SERVER
-        self.answered()
-        policy = self._control.policy
-        length = plain_length(self._fields)
+        if self._on_report is not None:
+            self.answered()
         if (
-            length is None
-            or length > _SMALL_BYTES
+            not self._server.is_stepped
             or self._is_busy
-            or not self._is_stepped
-            or policy is None
-            or (policy.max_bytes is not None and length > policy.max_bytes)
+            or self._loop is None
+            or self._small_bytes is None
         ):
             return False
         try:
@@ -54,24 +51,24 @@ class Passing(Upload):
             self.gate = CAME
         return has_come
 
-    async def _pass(self, message: Message) -> None:
-        """Send a message of the answer as it is; what has come is discarded before the last."""
-        if message["type"] == START:
-            self._start = message
-        elif self.gate is CAME and self._is_last(message):
-            self._discard_what_came()
-            try:
-                await self._send(message)
-            finally:
-                self.over()
-            return
-        await self._send(message)
+    @property
+    def _small_bytes(self) -> int | None:
+        """How long the whole body is, if it is small, and the policy allows it; else ``None``."""
+        length = plain_length(self._fields)
+        if length is None or length > _SMALL_BYTES:
+            return None
+        policy = self._control.policy
+        if policy is None or (policy.max_bytes is not None and length > policy.max_bytes):
+            return None
+        return length
 
     def _is_last(self, message: Message) -> bool:
+        """Tell whether a message is the end of the answer."""
         kind = message["type"]
         if kind == BODY:
-            has_trailers = self._start is not None and self._start.get("trailers", False)
-            return not (has_trailers or message.get("more_body", False))
+            if message.get("more_body", False):
+                return False
+            return self._start is None or not self._start.get("trailers", False)
         return kind in LAST_MESSAGES and not message.get(LAST_MESSAGES[kind], False)
 
     def _discard_what_came(self) -> None:

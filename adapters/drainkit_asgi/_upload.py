@@ -251,7 +251,8 @@ class Upload(Ahead):
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
         self.gate = OVER
-        self._forget_kept()
+        if self._kept is not None:
+            self._forget_kept()
         if self._over is not None:
             self._over.set()
 

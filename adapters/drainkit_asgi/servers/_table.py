@@ -69,6 +69,7 @@ SERVERS = (
         module="granian._granian",
         moments=_on_http_1(_BEHIND),
         tells_end=False,
+        takes_behind=True,  # src/asgi/io.rs, receive and send
         most_requests=most_requests,
     ),
     Server(
@@ -169,7 +170,8 @@ def _behind_middleware(server: Server) -> Server:
         version: DISCARD_FIRST if moments.whole is Moment.BEHIND else moments
         for version, moments in server.moments.items()
     }
-    return replace(server, moments=MappingProxyType(moments), tells_end=True)
+    moments_behind_it = MappingProxyType(moments)
+    return replace(server, moments=moments_behind_it, tells_end=True, takes_behind=False)
 
 
 def _is_loaded(server: Server) -> bool:
