@@ -61,7 +61,6 @@ class Exchange(Behind):
         self._server = server
         self._on_report = on_report
         self._loop = loop
-        self.needs_nursery = loop is None
         self._control = scope[CONTROL_KEY] = DrainControl(policy)
         # For the report; the application may change its scope.
         self._method: str = scope.get("method", "")
@@ -73,8 +72,9 @@ class Exchange(Behind):
         # Most requests need none of these.
         self._opened = self.response = self._jobs = self._start = self._kept = None
         self._connection = self._over = self.before_receive = None
-        self._came = self._pending = self._freed = None
+        self._came = self._pending = self._freed = self._channel = None
         self._held = self._timer = self._behind_job = None
+        self.needs_nursery = loop is None and not self._has_come_in_channel()
 
     @classmethod
     def open(

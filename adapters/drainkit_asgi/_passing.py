@@ -14,6 +14,7 @@ from __future__ import annotations
 from drainkit import Outcome, is_heard
 
 from ._ahead import ANSWERED, CAME, SERVER, UNANSWERED
+from ._channel import Channel
 from ._messages import BODY, LAST_MESSAGES, nbytes_of, plain_length
 from ._types import Message
 from ._upload import Upload
@@ -26,14 +27,38 @@ _SMALL_BYTES = 65_536
 class Passing(Upload):
     """The body of one request, and an answer that passes it by."""
 
-    __slots__ = ()
+    # Set by `Exchange`, as in `Inbox`.
+    _channel: Channel | None
+
+    __slots__ = ("_channel",)
+
+    def _has_come_in_channel(self) -> bool:
+        """Take a small body that has come before the application is called.
+
+        Under trio only: no task and no nursery is needed for the rest of such a request.
+        """
+        length = self._small_bytes
+        if length is None or not self._server.is_channel:
+            return False
+        channel = Channel(self._receive)
+        has_come = channel.has_come(length)
+        self._receive = channel.receive  # what was taken is the next
+        if has_come:
+            self._channel = channel
+        return has_come
 
     def _may_pass(self) -> bool:
         """Tell whether the answer may pass as it is; when it begins, take what has come."""
         if self.gate is not UNANSWERED:
-            return self.is_taken or self.gate is not SERVER
+            return self.is_taken or self.gate is not SERVER or self._channel is not None
         if self._on_report is not None:
             self.answered()
+        if self._channel is not None:
+            # Its end may not have come yet, but its bytes have.
+            self._came = self._channel.came
+            self.gate = CAME if self._came else SERVER
+            self.is_taken = not self._came
+            return True
         if (
             not self._server.is_stepped
             or self._is_busy
