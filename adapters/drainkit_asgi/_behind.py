@@ -26,7 +26,7 @@ from drainkit import (
 
 from ._ahead import ANSWERED, SERVER, UNANSWERED
 from ._jobs import AsyncioJobs, Job
-from ._messages import BODY, REQUEST, may_be_event_stream
+from ._messages import BODY, REQUEST, START, may_be_event_stream
 from ._passing import Passing
 from ._types import Message
 
@@ -62,6 +62,7 @@ class Behind(Passing):
         """
         if (
             not self._server.takes_behind
+            or message["type"] != START
             or self.gate is not UNANSWERED
             or self._is_busy
             or self._loop is None

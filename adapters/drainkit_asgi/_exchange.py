@@ -185,11 +185,11 @@ class Exchange(Behind):
         return self._send_early(message)
 
     async def _send_early(self, message: Message) -> None:
+        if self._held is not None and self._may_pass_behind(message):
+            await self._pass_behind(message)
+            return
         if self.gate is not CAME and self.response is None and not self._may_pass():
             if self._may_hold(message):
-                return
-            if self._held is not None and self._may_pass_behind(message):
-                await self._pass_behind(message)
                 return
             self.response = self._respond()
             if self._held is not None:

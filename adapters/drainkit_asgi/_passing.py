@@ -38,7 +38,13 @@ class Passing(Upload):
         Under trio only: no task and no nursery is needed for the rest of such a request.
         """
         length = self._small_bytes
-        if length is None or not self._server.is_channel:
+        if (
+            length is None
+            or not self._server.is_channel
+            # Later versions have an end of its own, which hypercorn must not get for a stream that
+            # it has forgotten.
+            or self._scope.get("http_version", "1.1")[:1] != "1"
+        ):
             return False
         channel = Channel(self._receive)
         has_come = channel.has_come(length)

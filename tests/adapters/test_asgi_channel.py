@@ -248,14 +248,15 @@ async def test_a_full_process_answers_what_has_come_like_any_other():
     assert (Outcome.COMPLETE, [0]) == (stream.report.outcome, stream.told)
 
 
-async def test_a_client_that_waits_for_its_invitation_is_asked_for_nothing():
+@pytest.mark.parametrize("how", [{"expects": True}, {"http_version": "2"}], ids=["100", "h2"])
+async def test_other_requests_have_nothing_taken_before_anybody_asks(how):
     async def app(scope, receive, send):
         left.append(stream.left)
         await NO(scope, receive, send)
 
     left = []
     stream = Stream(BODY, END)
-    await stream.serve(app, expects=True)
+    await stream.serve(app, **how)
 
     assert [2] == left
 
