@@ -75,10 +75,13 @@ class Body(Inbox):
     def _may_step(self) -> bool:
         return self._is_stepped and not self._is_busy and self.drain.invited
 
-    def _has_come_whole(self) -> bool:
+    def _has_come_whole(self, most_bytes: int) -> bool:
         """Take what has come of the rest of the body, and tell whether that is all of it.
 
         What was taken is the next to be received.
+
+        Args:
+            most_bytes: A body that is longer has not come whole, and no more of it is taken.
         """
         came = self._came = []
         while len(came) < MOST_QUEUED_MESSAGES:
@@ -86,6 +89,9 @@ class Body(Inbox):
             if message is None:
                 return False
             came.append(message)
+            most_bytes -= len(message.get("body", b""))
+            if most_bytes < 0:
+                return False
             if not message.get("more_body", False):  # a disconnect has no more, either
                 return bool(message["type"] == REQUEST)
         return False

@@ -74,6 +74,15 @@ def plain_length(fields: Sequence[HeaderField]) -> int | None:
     return int(value) if is_plain else None
 
 
+def is_plainly_chunked(fields: Sequence[HeaderField]) -> bool:
+    """Tell whether all that a request says of its body is that it comes in chunks."""
+    return (
+        len(fields) == 1
+        and fields[0][0] == b"transfer-encoding"
+        and fields[0][1].lower() == b"chunked"
+    )
+
+
 def framing_of(http_version: str, fields: Sequence[HeaderField], *, expects: bool) -> Framing:
     """Return how a request's body is framed.
 

@@ -15,7 +15,7 @@ from drainkit import Outcome, is_heard
 
 from ._ahead import ANSWERED, CAME, SERVER, UNANSWERED
 from ._channel import Channel
-from ._messages import BODY, LAST_MESSAGES, nbytes_of, plain_length
+from ._messages import BODY, LAST_MESSAGES, is_plainly_chunked, nbytes_of, plain_length
 from ._types import Message
 from ._upload import Upload
 
@@ -69,11 +69,15 @@ class Passing(Upload):
             not self._server.is_stepped
             or self._is_busy
             or self._loop is None
-            or self._small_bytes is None
         ):
             return False
+        most_bytes = self._small_bytes
+        if most_bytes is None:
+            most_bytes = self._most_of_chunked
+            if most_bytes is None:
+                return False
         try:
-            has_come = self._has_come_whole()
+            has_come = self._has_come_whole(most_bytes)
         except Exception as exc:
             detail = f"{type(exc).__name__}: {exc}"
             self.report(self.open_drain().stop(Outcome.ERROR, self._clock(), detail))
@@ -92,6 +96,19 @@ class Passing(Upload):
         if policy is None or (policy.max_bytes is not None and length > policy.max_bytes):
             return None
         return length
+
+    @property
+    def _most_of_chunked(self) -> int | None:
+        """How much of a chunked body may be taken to see whether it is small; else ``None``."""
+        policy = self._control.policy
+        if (
+            policy is None
+            or policy.max_bytes == 0
+            or not is_plainly_chunked(self._fields)
+            or self._scope.get("http_version", "1.1") != "1.1"
+        ):
+            return None
+        return _SMALL_BYTES if policy.max_bytes is None else min(_SMALL_BYTES, policy.max_bytes)
 
     def _is_last(self, message: Message) -> bool:
         """Tell whether a message is the end of the answer."""
