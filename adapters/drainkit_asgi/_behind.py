@@ -29,10 +29,7 @@ from ._jobs import AsyncioJobs, Job
 from ._messages import BODY, REQUEST, START, may_be_event_stream
 from ._passing import Passing
 from ._types import Message
-
-# Longer than it takes to be told of what has come, and so short that a request which waits
-# meanwhile holds no place among the drains.
-_SOON_SECONDS = 0.02
+from ._watch import Watch, watch_of
 
 
 class Behind(Passing):
@@ -45,6 +42,7 @@ class Behind(Passing):
     _held: Message | None
     _held_policy: DrainPolicy | None
     _timer: asyncio.TimerHandle | None
+    _watch: Watch | None
 
     __slots__ = (
         "_answered_at",
@@ -53,6 +51,7 @@ class Behind(Passing):
         "_held",
         "_held_policy",
         "_timer",
+        "_watch",
     )
 
     def _may_hold(self, message: Message) -> bool:
@@ -131,9 +130,11 @@ class Behind(Passing):
         if type(pending) is CoroutineType:  # something of another kind than the row tells of
             pending = asyncio.ensure_future(pending)
         self._pending = pending
-        self._timer = loop.call_at(now + _SOON_SECONDS, self._look_behind)
+        self._timer = None
+        self._watch = watch = watch_of(loop)
+        watch.add(self, now)
 
-    def _look_behind(self) -> None:
+    def waited(self) -> None:
         """See to a body that has not come soon, and to an application that has not returned."""
         loop, pending, drain = self._loop, self._pending, self._opened
         assert loop is not None  # _may_hold() has looked
@@ -147,7 +148,7 @@ class Behind(Passing):
         if drain.under_way:
             step = drain.waited(loop.time())
             if isinstance(step, Read):
-                self._timer = loop.call_later(step.wait_seconds, self._look_behind)
+                self._timer = loop.call_later(step.wait_seconds, self.waited)
                 return
             self.report(step)
         pending.cancel()
@@ -167,7 +168,7 @@ class Behind(Passing):
             return
         finally:
             self._is_busy = False
-        self._forget_timer()
+        self._wait_no_longer()
         self._pending = None
         if message["type"] == REQUEST and self._opened is None:
             nbytes = len(message.get("body", b""))
@@ -190,18 +191,21 @@ class Behind(Passing):
 
     def _stop_behind(self, outcome: Outcome, detail: str) -> None:
         """End the drain, which may not have begun."""
-        self._forget_timer()
+        self._wait_no_longer()
         drain = self.open_drain()
         if drain.report is None:
             self.report(drain.stop(outcome, self._clock(), detail))
 
-    def _forget_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+    def _wait_no_longer(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.since.pop(self, None)
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
 
     def end(self) -> None:
         """Give up whatever is still under way: the request is over."""
-        if self._timer is not None:
+        if self._watch is not None:
             self._stop_behind(Outcome.ERROR, "cancelled")
         super().end()

@@ -73,7 +73,7 @@ class Exchange(Behind):
         self._opened = self.response = self._jobs = self._start = self._kept = None
         self._connection = self._over = self.before_receive = None
         self._came = self._pending = self._freed = self._channel = None
-        self._held = self._timer = self._behind_job = None
+        self._held = self._watch = self._behind_job = None
         self.needs_nursery = loop is None and not self._has_come_in_channel()
 
     @classmethod
@@ -137,7 +137,7 @@ class Exchange(Behind):
 
     async def returned(self) -> None:
         """See to the body: the application has returned."""
-        if self._timer is not None and self._behind_job is None:
+        if self._watch is not None and self._behind_job is None:
             # Nothing is under way but the wait for the one message of a small body.
             try:
                 await self._receive_behind()
@@ -246,7 +246,7 @@ class Exchange(Behind):
         elif self._behind_job is not None:
             await self._behind_job.wait()
             return
-        elif self._timer is not None:
+        elif self._watch is not None:
             await self._receive_behind()
             return
         else:
