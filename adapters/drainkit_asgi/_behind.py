@@ -12,6 +12,7 @@ Rule 3: a start is held until it is known whether one piece follows, where the s
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from types import CoroutineType
 from typing import Any
 
@@ -36,6 +37,7 @@ class Behind(Passing):
     """The body of one request, an answer that passes it by, and what is received behind that."""
 
     # Set by `Exchange`, as in `Inbox`, or with the start that is held.
+    context: contextvars.Context
     _answered_at: float
     _behind_job: Job | None
     _declared_bytes: int
@@ -52,6 +54,7 @@ class Behind(Passing):
         "_held_policy",
         "_timer",
         "_watch",
+        "context",
     )
 
     def _may_hold(self, message: Message) -> bool:
@@ -131,6 +134,7 @@ class Behind(Passing):
             pending = asyncio.ensure_future(pending)
         self._pending = pending
         self._timer = None
+        self.context = contextvars.copy_context()
         self._watch = watch = watch_of(loop)
         watch.add(self, now)
 

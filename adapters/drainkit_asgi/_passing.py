@@ -65,11 +65,7 @@ class Passing(Upload):
             self.gate = CAME if self._came else SERVER
             self.is_taken = not self._came
             return True
-        if (
-            not self._server.is_stepped
-            or self._is_busy
-            or self._loop is None
-        ):
+        if not self._server.is_stepped or self._is_busy or self._loop is None:
             return False
         most_bytes = self._small_bytes
         if most_bytes is None:

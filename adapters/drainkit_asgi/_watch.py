@@ -7,6 +7,7 @@ task.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import Protocol
 
 # Longer than it takes to be told of what has come, and so short that a request which waits
@@ -16,7 +17,13 @@ _ROUNDING_SECONDS = 1e-6
 
 
 class Waiting(Protocol):
-    """A request that waits."""
+    """A request that waits.
+
+    Attributes:
+        context: Its own, in which it is told.
+    """
+
+    context: contextvars.Context
 
     def waited(self) -> None:
         """Take note that it has waited for `SOON_SECONDS`."""
@@ -56,7 +63,7 @@ class Watch:
             self._arm(since)  # the one that waits longest
             break
         for request in late:
-            request.waited()
+            request.context.run(request.waited)
 
 
 _watches: dict[asyncio.AbstractEventLoop, Watch] = {}

@@ -1,6 +1,7 @@
 """A small body is received behind an answer of one piece, and every promise is kept."""
 
 import asyncio
+import contextvars
 import logging
 
 import anyio
@@ -179,6 +180,29 @@ async def test_what_an_application_does_behind_its_answer_does_not_delay_the_dra
 
     assert ([1], 10.0, 1000) == (got.told, got.seconds, got.report.bytes_discarded)
     assert 3.0 == pytest.approx(got.report.seconds, abs=0.05)
+
+
+async def test_each_drain_is_told_of_in_the_context_of_its_own_request():
+    """The two wait for the same timer, and the drain goes on in a job of its own."""
+    name = contextvars.ContextVar("name")
+    told = {}
+
+    async def app(scope, receive, send):
+        name.set(scope["path"])
+        await NO(scope, receive, send)
+        await anyio.sleep(5)
+
+    middleware = DrainMiddleware(
+        app, on_report=lambda report: told.update({report.path: name.get()})
+    )
+    async with anyio.create_task_group() as tasks:
+        for path in ("/first", "/second"):
+            upload = [Silence(1), b"a" * 1000]
+            connection = connection_class(GRANIAN.module, Begun)(GRANIAN, upload)
+            scope = make_scope(1000, path=path)
+            tasks.start_soon(middleware, scope, connection.receive, connection.send)
+
+    assert {"/first": "/first", "/second": "/second"} == told
 
 
 async def test_a_full_process_leaves_the_body_alone_and_says_so():
