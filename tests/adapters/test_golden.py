@@ -35,6 +35,15 @@ def is_stream(scenario):
     return answer.kind == "iterable" and not answer.length
 
 
+def is_received_behind(scenario):
+    """Whether a small body is received behind a whole answer on granian, which has no trio."""
+    return scenario.row == "granian" and scenario.answer in (
+        "whole",
+        "whole empty",
+        "whole, length",
+    )
+
+
 # What is meant to differ from the table. Each entry must match something, and only what differs.
 CHANGED: dict[str, list[Change]] = {
     "asgi": [
@@ -62,11 +71,7 @@ CHANGED: dict[str, list[Change]] = {
             "asgi",
             "On granian a small body is received behind a whole answer, which passes as it is: the "
             "server adds the length, and no proxy leaves so little of an upload unread.",
-            lambda s: (
-                s.row == "granian"
-                and s.answer in ("whole", "whole empty", "whole, length")
-                and s.use not in RECEIVES_BETWEEN
-            ),
+            lambda s: is_received_behind(s) and s.use not in RECEIVES_BETWEEN,
         ),
         change(
             "asgi",
@@ -166,6 +171,7 @@ def test_trio_does_the_same():
         for scenario in asgi.scenarios()[::TRIO_STEP]
         # Where a held piece waits for the body, the scheduler says who receives it.
         if not (scenario.key in NOW["asgi"] and scenario.use in RECEIVES_BETWEEN)
+        and not is_received_behind(scenario)
     ]
     expected = {scenario.key: told for scenario, told in asgi.all_that_happens(some).items()}
 
