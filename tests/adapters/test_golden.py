@@ -16,6 +16,7 @@ TABLES = {world: table.load(world) for world in ("asgi", "wsgi")}
 NOW = {world: table.load(f"{world}_changed") for world in ("asgi", "wsgi")}
 
 PIECES = ("two", "two, end", "one, end", "empty, one")
+WHOLE = ("whole", "whole empty", "whole, length")
 RECEIVES_BETWEEN = ("late", "late first")
 
 
