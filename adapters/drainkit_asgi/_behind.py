@@ -80,12 +80,7 @@ class Behind(Passing):
         self._held_policy = self._control.policy
         self._held = message
         self.gate = SERVER
-        self.before_receive = self._hold_no_longer
         return True
-
-    def _hold_no_longer(self) -> None:
-        """Let the start go out: the application receives."""
-        raise NotImplementedError
 
     def _may_pass_behind(self, message: Message) -> bool:
         """Tell whether this is the only piece of the answer, and may pass."""

@@ -190,6 +190,7 @@ class Exchange(Behind):
             return
         if self.gate is not CAME and self.response is None and not self._may_pass():
             if self._may_hold(message):
+                self.before_receive = self._hold_no_longer
                 return
             self.response = self._respond()
             if self._held is not None:
@@ -217,6 +218,7 @@ class Exchange(Behind):
         return start
 
     def _hold_no_longer(self) -> None:
+        """Let the start go out: the application receives."""
         self.response = self._respond()
         self.response.release_soon(self._take_held())
 
