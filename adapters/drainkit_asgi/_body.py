@@ -63,9 +63,10 @@ class Body(Inbox):
     def _is_stepped(self) -> bool:
         return self._server.is_stepped and self._loop is not None
 
-    def _begin(self, *, may_invite: bool = True) -> Step:
+    def _begin(self, *, may_invite: bool = True, at: float | None = None) -> Step:
         keep_heap()
-        step = self.drain.begin(self._clock(), may_invite=may_invite)
+        now = self._clock() if at is None else at
+        step = self.drain.begin(now, may_invite=may_invite)
         if isinstance(step, DrainReport):
             self.report(step)
         return step
@@ -74,21 +75,25 @@ class Body(Inbox):
     def _may_step(self) -> bool:
         return self._is_stepped and not self._is_busy and self.drain.invited
 
-    def _has_come_whole(self) -> bool:
+    def _has_come_whole(self, most_bytes: int) -> bool:
         """Take what has come of the rest of the body, and tell whether that is all of it.
 
         What was taken is the next to be received.
+
+        Args:
+            most_bytes: A body that is longer has not come whole, and no more of it is taken.
         """
         came = self._came = []
-        for _ in range(MOST_QUEUED_MESSAGES):
+        while len(came) < MOST_QUEUED_MESSAGES:
             message = self._step_server()
             if message is None:
-                break
+                return False
             came.append(message)
-            if message["type"] != REQUEST:
-                break
-            if not message.get("more_body", False):
-                return True
+            most_bytes -= len(message.get("body", b""))
+            if most_bytes < 0:
+                return False
+            if not message.get("more_body", False):  # a disconnect has no more, either
+                return bool(message["type"] == REQUEST)
         return False
 
     def _take_what_has_come(self, step: Step) -> Step:

@@ -1,7 +1,8 @@
 """One request with a body: its upload, its answer, and when both are over.
 
 An answer that comes when the body has been received needs nothing. One that comes before passes as
-it is if the whole body has come (`Passing`); for every other a `Response` is made.
+it is if the whole body has come (`Passing`), or may be received behind it (`Behind`); for every
+other a `Response` is made.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import anyio
 
 from drainkit import CONTROL_KEY, DISCARD_FIRST, DrainControl, DrainPolicy, OnReport, Order
 
-from ._ahead import UNANSWERED
+from ._ahead import CAME, UNANSWERED
+from ._behind import Behind
 from ._inbox import Loop, running_loop
 from ._jobs import AsyncioJobs, Jobs, TrioJobs
-from ._messages import HeaderField, announces_body, needs_no_body
-from ._passing import Passing
+from ._messages import START, HeaderField, announces_body, needs_no_body
 from ._proxies import moments_behind
 from ._response import Response
 from ._types import ASGIApplication, Message, Receive, Scope, Send
 from .servers import Server, server_of
 
 
-class Exchange(Passing):
+class Exchange(Behind):
     """One HTTP request with a body, and its answer: one object in rooms, as each costs.
 
     Attributes:
@@ -60,7 +61,6 @@ class Exchange(Passing):
         self._server = server
         self._on_report = on_report
         self._loop = loop
-        self.needs_nursery = loop is None
         self._control = scope[CONTROL_KEY] = DrainControl(policy)
         # For the report; the application may change its scope.
         self._method: str = scope.get("method", "")
@@ -72,7 +72,9 @@ class Exchange(Passing):
         # Most requests need none of these.
         self._opened = self.response = self._jobs = self._start = self._kept = None
         self._connection = self._over = self.before_receive = None
-        self._came = self._pending = self._freed = None
+        self._came = self._pending = self._freed = self._channel = None
+        self._held = self._watch = self._behind_job = None
+        self.needs_nursery = loop is None and not self._has_come_in_channel()
 
     @classmethod
     def open(
@@ -135,6 +137,14 @@ class Exchange(Passing):
 
     async def returned(self) -> None:
         """See to the body: the application has returned."""
+        if self._watch is not None and self._behind_job is None:
+            # Nothing is under way but the wait for the one message of a small body.
+            try:
+                await self._receive_behind()
+            finally:
+                self.end()
+                self.is_taken = True
+            return
         try:
             await self._finish(is_returned=True)
         finally:
@@ -155,6 +165,8 @@ class Exchange(Passing):
         try:
             if response is not None:
                 await response.abandon()
+            if self._behind_job is not None:
+                await self._behind_job.end()
         finally:
             self.end()
             self.is_taken = True  # what a task of the application still sends is the server's
@@ -173,13 +185,42 @@ class Exchange(Passing):
         return self._send_early(message)
 
     async def _send_early(self, message: Message) -> None:
-        if self.response is None and not self._may_pass():
+        if self._held is not None and self._may_pass_behind(message):
+            await self._pass_behind(message)
+            return
+        if self.gate is not CAME and self.response is None and not self._may_pass():
+            if self._may_hold(message):
+                self.before_receive = self._hold_no_longer
+                return
             self.response = self._respond()
-        if self.response is None:
-            # Nothing is left on the connection: the answer costs what any answer costs.
-            await self._pass(message)
-        else:
+            if self._held is not None:
+                await self.response.send(self._take_held())
+        if self.response is not None:
             await self.response.send(message)
+            return
+        # Nothing is left on the connection: the answer costs what any answer costs. In place,
+        # because a coroutine of its own would cost as much as all that is done in it.
+        if message["type"] == START:
+            self._start = message
+        elif self.gate is CAME and self._is_last(message):
+            self._discard_what_came()
+            try:
+                await self._send(message)
+            finally:
+                self.over()
+            return
+        await self._send(message)
+
+    def _take_held(self) -> Message:
+        start, self._held = self._held, None
+        assert start is not None  # the caller has looked
+        self.before_receive = None
+        return start
+
+    def _hold_no_longer(self) -> None:
+        """Let the start go out: the application receives."""
+        self.response = self._respond()
+        self.response.release_soon(self._take_held())
 
     def _respond(self) -> Response:
         version: str = self._scope.get("http_version", "1.1")
@@ -193,6 +234,9 @@ class Exchange(Passing):
 
     async def _finish(self, *, is_returned: bool) -> None:
         """See to what is left when the application is over."""
+        if self._held is not None:
+            self.response = self._respond()
+            await self.response.send(self._take_held())
         response = self.response
         if response is not None:
             await response.finish()
@@ -200,6 +244,12 @@ class Exchange(Passing):
                 return
             await response.release_pieces()
         elif self.is_taken:
+            return
+        elif self._behind_job is not None:
+            await self._behind_job.wait()
+            return
+        elif self._watch is not None:
+            await self._receive_behind()
             return
         else:
             self.open_drain()

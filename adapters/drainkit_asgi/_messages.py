@@ -69,9 +69,18 @@ def plain_length(fields: Sequence[HeaderField]) -> int | None:
     """Return the Content-Length if it is all that a request says of its body, and is no mistake."""
     if len(fields) != 1:
         return None
-    ((name, value),) = fields
+    name, value = fields[0]
     is_plain = name == b"content-length" and value.isdigit() and len(value) <= _MOST_DIGITS
     return int(value) if is_plain else None
+
+
+def is_plainly_chunked(fields: Sequence[HeaderField]) -> bool:
+    """Tell whether all that a request says of its body is that it comes in chunks."""
+    return (
+        len(fields) == 1
+        and fields[0][0] == b"transfer-encoding"
+        and fields[0][1].lower() == b"chunked"
+    )
 
 
 def framing_of(http_version: str, fields: Sequence[HeaderField], *, expects: bool) -> Framing:
@@ -141,6 +150,23 @@ def start_fields(message: Message) -> tuple[int, int | None, list[tuple[bytes, b
     if not isinstance(status, int):
         return None
     return status, lengths[-1] if lengths else None, headers
+
+
+def may_be_event_stream(message: Message) -> bool:
+    """Tell whether an answer may be a stream of events, as far as its start can be looked at."""
+    headers: Any = message.get("headers", ())
+    if type(headers) not in _LISTS:
+        return True
+    try:
+        for pair in headers:
+            if type(pair) not in _LISTS:
+                return True
+            name, value = pair
+            if name.lower() == b"content-type" and value.startswith(b"text/event-stream"):
+                return True
+    except (AttributeError, TypeError, ValueError):
+        return True
+    return False
 
 
 def has_header(message: Message, name: bytes) -> bool:

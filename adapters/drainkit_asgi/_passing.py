@@ -14,7 +14,8 @@ from __future__ import annotations
 from drainkit import Outcome, is_heard
 
 from ._ahead import ANSWERED, CAME, SERVER, UNANSWERED
-from ._messages import BODY, LAST_MESSAGES, START, nbytes_of, plain_length
+from ._channel import Channel
+from ._messages import BODY, LAST_MESSAGES, is_plainly_chunked, nbytes_of, plain_length
 from ._types import Message
 from ._upload import Upload
 
@@ -26,26 +27,53 @@ _SMALL_BYTES = 65_536
 class Passing(Upload):
     """The body of one request, and an answer that passes it by."""
 
-    __slots__ = ()
+    # Set by `Exchange`, as in `Inbox`.
+    _channel: Channel | None
+
+    __slots__ = ("_channel",)
+
+    def _has_come_in_channel(self) -> bool:
+        """Take a small body that has come before the application is called.
+
+        Under trio only: no task and no nursery is needed for the rest of such a request.
+        """
+        length = self._small_bytes
+        if (
+            length is None
+            or not self._server.is_channel
+            # Later versions have an end of its own, which hypercorn must not get for a stream that
+            # it has forgotten.
+            or self._scope.get("http_version", "1.1")[:1] != "1"
+        ):
+            return False
+        channel = Channel(self._receive)
+        has_come = channel.has_come(length)
+        self._receive = channel.receive  # what was taken is the next
+        if has_come:
+            self._channel = channel
+        return has_come
 
     def _may_pass(self) -> bool:
         """Tell whether the answer may pass as it is; when it begins, take what has come."""
         if self.gate is not UNANSWERED:
-            return self.is_taken or self.gate is not SERVER
-        self.answered()
-        policy = self._control.policy
-        length = plain_length(self._fields)
-        if (
-            length is None
-            or length > _SMALL_BYTES
-            or self._is_busy
-            or not self._is_stepped
-            or policy is None
-            or (policy.max_bytes is not None and length > policy.max_bytes)
-        ):
+            return self.is_taken or self.gate is not SERVER or self._channel is not None
+        if self._on_report is not None:
+            self.answered()
+        if self._channel is not None:
+            # Its end may not have come yet, but its bytes have.
+            self._came = self._channel.came
+            self.gate = CAME if self._came else SERVER
+            self.is_taken = not self._came
+            return True
+        if not self._server.is_stepped or self._is_busy or self._loop is None:
             return False
+        most_bytes = self._small_bytes
+        if most_bytes is None:
+            most_bytes = self._most_of_chunked
+            if most_bytes is None:
+                return False
         try:
-            has_come = self._has_come_whole()
+            has_come = self._has_come_whole(most_bytes)
         except Exception as exc:
             detail = f"{type(exc).__name__}: {exc}"
             self.report(self.open_drain().stop(Outcome.ERROR, self._clock(), detail))
@@ -54,24 +82,37 @@ class Passing(Upload):
             self.gate = CAME
         return has_come
 
-    async def _pass(self, message: Message) -> None:
-        """Send a message of the answer as it is; what has come is discarded before the last."""
-        if message["type"] == START:
-            self._start = message
-        elif self.gate is CAME and self._is_last(message):
-            self._discard_what_came()
-            try:
-                await self._send(message)
-            finally:
-                self.over()
-            return
-        await self._send(message)
+    @property
+    def _small_bytes(self) -> int | None:
+        """How long the whole body is, if it is small, and the policy allows it; else ``None``."""
+        length = plain_length(self._fields)
+        if length is None or length > _SMALL_BYTES:
+            return None
+        policy = self._control.policy
+        if policy is None or (policy.max_bytes is not None and length > policy.max_bytes):
+            return None
+        return length
+
+    @property
+    def _most_of_chunked(self) -> int | None:
+        """How much of a chunked body may be taken to see whether it is small; else ``None``."""
+        policy = self._control.policy
+        if (
+            policy is None
+            or policy.max_bytes == 0
+            or not is_plainly_chunked(self._fields)
+            or self._scope.get("http_version", "1.1") != "1.1"
+        ):
+            return None
+        return _SMALL_BYTES if policy.max_bytes is None else min(_SMALL_BYTES, policy.max_bytes)
 
     def _is_last(self, message: Message) -> bool:
+        """Tell whether a message is the end of the answer."""
         kind = message["type"]
         if kind == BODY:
-            has_trailers = self._start is not None and self._start.get("trailers", False)
-            return not (has_trailers or message.get("more_body", False))
+            if message.get("more_body", False):
+                return False
+            return self._start is None or not self._start.get("trailers", False)
         return kind in LAST_MESSAGES and not message.get(LAST_MESSAGES[kind], False)
 
     def _discard_what_came(self) -> None:

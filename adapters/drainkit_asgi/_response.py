@@ -10,6 +10,7 @@ The engine's `Order` says what to do with each piece. Here is one short method f
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 
 from drainkit import RESPONSE_BUFFER_BYTES, Order, Plan, Stage
@@ -107,6 +108,14 @@ class Response(Ending):
         self._forget_timer()
         if self._flush_job is None and not self.order.is_over:
             self._flush_job = self._jobs.start(self._flush)
+
+    def release_soon(self, start: Message) -> None:
+        """Do so with a start that was held before there was a response."""
+        self._flush_job = self._jobs.start(functools.partial(self._release_held, start))
+
+    async def _release_held(self, start: Message) -> None:
+        await self._take_start(start)
+        await self._release()
 
     async def _flush(self) -> None:
         if self._body is not None and self._plan_for_held() is Plan.READ_AHEAD_FIRST:

@@ -167,6 +167,9 @@ class Upload(Ahead):
 
     async def _receive_late(self) -> Message:
         if self.gate is CAME:
+            if self._loop is None:
+                # Under trio who polls in a cancelled scope takes nothing.
+                await anyio.lowlevel.checkpoint_if_cancelled()
             return self._take_came()
         if self.gate is Gate.KEPT:
             return self._take_kept()
@@ -182,9 +185,10 @@ class Upload(Ahead):
         came = self._came
         assert came  # the gate says so
         message = came.pop(0)
+        self._count(nbytes_of(message), message.get("more_body", False))
         if not came:
             self.gate = SERVER
-        self._count(nbytes_of(message), message.get("more_body", False))
+            self.is_taken = True  # its end may be a message of its own, and the server's
         return message
 
     def _take_kept(self) -> Message:
@@ -251,7 +255,8 @@ class Upload(Ahead):
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
         self.gate = OVER
-        self._forget_kept()
+        if self._kept is not None:
+            self._forget_kept()
         if self._over is not None:
             self._over.set()
 

@@ -398,6 +398,7 @@ async def serve(
     send_seconds=0.0,
     cancel_after=None,
     has_arrived=False,
+    base=None,
     **request,
 ):
     """Serve one request and return what happened; fail where the server was mistreated.
@@ -415,9 +416,11 @@ async def serve(
         send_seconds: How long a body message of more than 64 KiB takes to be sent.
         cancel_after: Cancel the application's task after so many seconds.
         has_arrived: Whether what has come is given without a turn of the event loop.
+        base: The class of the connection; ``None`` for the usual one.
         request: For `make_scope`.
     """
-    connection = connection_class(kind.module, Arrived if has_arrived else Connection)(
+    base = base or (Arrived if has_arrived else Connection)
+    connection = connection_class(kind.module, base)(
         kind,
         body,
         expects=expects,

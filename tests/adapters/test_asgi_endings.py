@@ -308,8 +308,9 @@ async def test_a_streaming_application_that_reads_its_doomed_body_keeps_its_conn
 
 @pytest.mark.parametrize("row", ROWS)
 async def test_a_whole_response_gets_its_content_length(row):
-    """So that a client sees its end although the last message waits."""
-    got = await serve(answering(b"abc", headers=[(b"x", b"y")]), **on(row))
+    """So that a client sees its end although the last message waits; none waits for less."""
+    upload = [b"a" * 70_000]
+    got = await serve(answering(b"abc", headers=[(b"x", b"y")]), upload, **on(row))
 
     assert ([b"3"], [b"y"]) == (got.header(b"content-length"), got.header(b"x"))
 

@@ -84,12 +84,18 @@ async def test_what_an_application_does_behind_its_answer_delays_neither_drain_n
 
     got = await serve(app, SLOW, kind=kind)
 
-    assert ([(True, 1000)], 13.5, 3.0) == (got.told, got.seconds, got.report.seconds)
+    assert ([(True, 1000)], 13.5) == (got.told, got.seconds)
+    # On granian a job takes over some milliseconds behind the answer.
+    assert 3.0 == pytest.approx(got.report.seconds, abs=0.05)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-async def test_a_start_is_sent_while_the_application_works_on_its_first_piece(kind):
+async def test_a_start_is_sent_while_the_application_works_on_its_first_piece(
+    kind, anyio_backend_name
+):
+    """On granian, which runs on asyncio, it is held: the server would keep it until then."""
+
     async def app(scope, receive, send):
         connection = scope["test.exchange"].connection
         await send(start(200))
@@ -99,7 +105,8 @@ async def test_a_start_is_sent_while_the_application_works_on_its_first_piece(ki
 
     got = await serve(app, SLOW, kind=kind)
 
-    assert [True] == got.told
+    is_held = kind is GRANIAN and anyio_backend_name == "asyncio"
+    assert [not is_held] == got.told
 
 
 @pytest.mark.anyio

@@ -393,6 +393,61 @@ async def test_nothing_is_taken_of_a_body_that_is_not_told_plainly(fields):
     assert got.events[0] == "start" or got.outcome is Outcome.COMPLETE
 
 
+CHUNKED = {"length": None, "chunked": True}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS)
+async def test_a_chunked_body_that_has_come_whole_passes_too(upload, kind):
+    bare = await serve(NO, upload, kind=kind, wrap=None, **CHUNKED)
+    got = await serve(NO, upload, kind=kind, has_arrived=True, **CHUNKED)
+
+    assert bare.messages == got.messages
+    assert (Outcome.COMPLETE, 1000, None) == (
+        got.outcome,
+        got.report.bytes_discarded,
+        got.report.declared_bytes,
+    )
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "outcome", "given"),
+    [(0, Outcome.DECLINED, 0), (500, Outcome.BYTE_LIMIT, 600)],
+)
+async def test_a_chunked_body_above_the_bound_is_bounded_as_ever(max_bytes, outcome, given):
+    policy = DrainPolicy(max_bytes=max_bytes)
+    upload = [b"a" * 600, b"b" * 400]
+    late = await serve(NO, upload, policy=policy, **CHUNKED)
+    got = await serve(NO, upload, policy=policy, has_arrived=True, **CHUNKED)
+
+    assert (outcome, outcome) == (late.outcome, got.outcome)
+    assert given == got.connection.given
+    assert late.report.bytes_discarded == got.report.bytes_discarded
+
+
+async def test_no_more_of_a_chunked_body_is_taken_before_the_answer_than_a_server_holds():
+    async def app(scope, receive, send):
+        await send(start(200))
+        scope["test.exchange"].told.append(scope["test.exchange"].connection.given)
+        await send(body(b"no"))
+
+    got = await serve(app, [b"a" * 40 * KIB] * 4, has_arrived=True, **CHUNKED)
+
+    assert [80 * KIB] == got.told
+    assert (Outcome.COMPLETE, 160 * KIB) == (got.outcome, got.report.bytes_discarded)
+
+
+async def test_a_chunked_body_that_has_come_in_part_is_the_first_that_a_late_reader_has():
+    async def app(scope, receive, send):
+        await send(start(200))
+        scope["test.exchange"].told.append(await read_all(receive))
+        await send(body(b"read"))
+
+    got = await serve(app, [b"a" * 600, Silence(1), b"b" * 400], has_arrived=True, **CHUNKED)
+
+    assert ([b"a" * 600 + b"b" * 400], [], b"read") == (got.told, got.reports, got.body)
+
+
 async def test_a_body_above_a_servers_buffer_is_not_taken_before_the_answer():
     upload = [b"a" * 64 * KIB, b"b"]
 

@@ -16,6 +16,7 @@ TABLES = {world: table.load(world) for world in ("asgi", "wsgi")}
 NOW = {world: table.load(f"{world}_changed") for world in ("asgi", "wsgi")}
 
 PIECES = ("two", "two, end", "one, end", "empty, one")
+WHOLE = ("whole", "whole empty", "whole, length")
 RECEIVES_BETWEEN = ("late", "late first")
 
 
@@ -33,6 +34,15 @@ def is_stream(scenario):
     """Whether the answer is an iterable that does not say how long it is."""
     answer = wsgi.ANSWERS[scenario.answer]
     return answer.kind == "iterable" and not answer.length
+
+
+def is_received_behind(scenario):
+    """Whether a small body is received behind a whole answer on granian, which has no trio."""
+    return scenario.row == "granian" and scenario.answer in (
+        "whole",
+        "whole empty",
+        "whole, length",
+    )
 
 
 # What is meant to differ from the table. Each entry must match something, and only what differs.
@@ -57,6 +67,12 @@ CHANGED: dict[str, list[Change]] = {
                 and s.answer in ("small, big", "length, small, big")
                 and s.use not in RECEIVES_BETWEEN
             ),
+        ),
+        change(
+            "asgi",
+            "On granian a small body is received behind a whole answer, which passes as it is: the "
+            "server adds the length, and no proxy leaves so little of an upload unread.",
+            lambda s: is_received_behind(s) and s.use not in RECEIVES_BETWEEN,
         ),
         change(
             "asgi",
@@ -156,6 +172,7 @@ def test_trio_does_the_same():
         for scenario in asgi.scenarios()[::TRIO_STEP]
         # Where a held piece waits for the body, the scheduler says who receives it.
         if not (scenario.key in NOW["asgi"] and scenario.use in RECEIVES_BETWEEN)
+        and not is_received_behind(scenario)
     ]
     expected = {scenario.key: told for scenario, told in asgi.all_that_happens(some).items()}
 

@@ -62,6 +62,12 @@ class Server:
             waiting, and otherwise waits for a future that any task may wait for; ``None`` if that
             is not known.
         is_stepped: Whether the ``receive`` of this request is such a one.
+        channel_module: The module of the class whose method its ``receive`` is, where that is a
+            trio channel; ``None`` if it never is.
+        is_channel: Whether the ``receive`` of this request is such a one.
+        takes_behind: Its ``receive()`` returns a future, which gives a body behind an answer of
+            one piece; and it holds an answer's start until its first piece comes, unless that is
+            a stream of events.
         connection: What can be told to it.
         most_requests: Tells how many requests it takes at once, or ``None`` where that cannot be
             known; itself ``None`` where there is no such limit.
@@ -76,6 +82,9 @@ class Server:
     invites_eagerly: bool = False
     stepped_module: str | None = None
     is_stepped: bool = False
+    channel_module: str | None = None
+    is_channel: bool = False
+    takes_behind: bool = False
     connection: type[Connection] = Connection
     most_requests: Callable[[], float | None] | None = None
 

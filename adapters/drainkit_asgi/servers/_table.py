@@ -62,6 +62,7 @@ SERVERS = (
         moments=_on_http_1(_BETWEEN),
         invites_eagerly=True,  # hypercorn/protocol/h11.py, _handle_events
         stepped_module="asyncio.queues",  # hypercorn/asyncio/task_group.py: receive is Queue.get
+        channel_module="trio",  # hypercorn/trio/task_group.py
         connection=HypercornConnection,
     ),
     Server(
@@ -69,6 +70,7 @@ SERVERS = (
         module="granian._granian",
         moments=_on_http_1(_BEHIND),
         tells_end=False,
+        takes_behind=True,  # src/asgi/io.rs, receive and send
         most_requests=most_requests,
     ),
     Server(
@@ -154,9 +156,13 @@ def _find(modules: tuple[str, str]) -> Server:
 
 
 def _as_received(server: Server, receive_module: str) -> Server:
-    """Return a row that says whether the ``receive`` of this module may be stepped."""
+    """Return a row that says what the ``receive`` of this module allows."""
     stepped = server.stepped_module
-    return replace(server, is_stepped=stepped is not None and receive_module.startswith(stepped))
+    return replace(
+        server,
+        is_stepped=stepped is not None and receive_module.startswith(stepped),
+        is_channel=receive_module == server.channel_module,
+    )
 
 
 def _behind_middleware(server: Server) -> Server:
@@ -169,7 +175,8 @@ def _behind_middleware(server: Server) -> Server:
         version: DISCARD_FIRST if moments.whole is Moment.BEHIND else moments
         for version, moments in server.moments.items()
     }
-    return replace(server, moments=MappingProxyType(moments), tells_end=True)
+    moments_behind_it = MappingProxyType(moments)
+    return replace(server, moments=moments_behind_it, tells_end=True, takes_behind=False)
 
 
 def _is_loaded(server: Server) -> bool:
