@@ -11,11 +11,8 @@ Rule 3: whatever is not as expected, a drain finds as it was.
 
 from __future__ import annotations
 
-import time
-
 from drainkit import (
     DEFAULTS,
-    DrainPolicy,
     DrainReport,
     Outcome,
     Resource,
@@ -24,7 +21,7 @@ from drainkit import (
 )
 
 from ._input import Input
-from ._threads import bounds_of, moved
+from ._threads import most_out_of_reach, moved
 from ._types import StartResponse
 from ._upload import Facts
 
@@ -42,31 +39,40 @@ def has_come(facts: Facts, source: Input) -> bool:
     return nbytes <= MOST_BYTES and server.connection.has_come(environ, stream, nbytes)
 
 
-def take(facts: Facts, source: Input, start_response: StartResponse | None) -> bool:
+def take(facts: Facts, source: Input, start_response: StartResponse | None, now: float) -> bool:
     """Discard what is left of a body if that is small and has come.
 
     Args:
         facts: What is known of the request.
         source: What the application has of the body, some of which is left.
         start_response: The server's; ``None`` where the adapter does not have it.
+        now: The time in seconds of `time.monotonic`.
 
     Returns:
         Whether that is done. If not, a drain is needed.
     """
-    environ, stream, server, framed = facts[:4]
+    environ, stream, server, framed, _, _, _ = facts
     nbytes, policy = source.left_bytes, source.policy
-    if (
-        nbytes > MOST_BYTES
-        or not isinstance(framed, int)
-        or policy is None
-        or (policy.max_bytes is not None and nbytes > policy.max_bytes)
-    ):
+    if nbytes > MOST_BYTES or not isinstance(framed, int) or policy is None:
         return False
-    if server.connection.has_come(environ, stream, nbytes):
+    max_bytes, connection = policy.max_bytes, server.connection
+    if max_bytes is not None and nbytes > max_bytes:
+        return False
+    if not connection.is_out_of_reach:
+        return connection.has_come(environ, stream, nbytes) and source.take_all()
+    if nbytes > slowest_bytes(policy, _OUT_OF_REACH):
+        return False
+    # It is not known whether the rest has come, and nothing can end a read.
+    most = policy.max_concurrent
+    if most is None:
+        most = most_out_of_reach(environ, stream, server, start_response)
+    if not process_capacity.acquire(most):
+        return False  # a drain waits for room, or says that there is none
+    try:
+        moved(now)
         return source.take_all()
-    if server.connection.is_out_of_reach and nbytes <= slowest_bytes(policy, _OUT_OF_REACH):
-        return _take_in_a_place(facts, source, start_response, policy)
-    return False
+    finally:
+        process_capacity.release()
 
 
 def report_of(facts: Facts, nbytes: int, seconds: float, status: int | None) -> DrainReport:
@@ -78,7 +84,7 @@ def report_of(facts: Facts, nbytes: int, seconds: float, status: int | None) -> 
         seconds: How long that took.
         status: The status code of the answer; ``None`` when none was seen.
     """
-    _, _, server, framed, _, _, protocol, method, script_name, path_info = facts
+    _, _, server, framed, _, _, (protocol, method, script_name, path_info) = facts
     assert isinstance(framed, int)  # or nothing would have been taken
     return DrainReport(
         outcome=Outcome.COMPLETE,
@@ -92,22 +98,3 @@ def report_of(facts: Facts, nbytes: int, seconds: float, status: int | None) -> 
         path=script_name + path_info,
         status=status,
     )
-
-
-def _take_in_a_place(
-    facts: Facts, source: Input, start_response: StartResponse | None, policy: DrainPolicy
-) -> bool:
-    """Do so where it is not known whether the rest has come, and nothing can end a read."""
-    environ, stream, server = facts[:3]
-    most = policy.max_concurrent
-    if most is None:
-        connection = server.connection(environ, stream, start_response)
-        most = bounds_of(environ, server, connection)[0].max_concurrent
-    if not process_capacity.acquire(most):
-        return False  # a drain waits for room, or says that there is none
-    try:
-        moved(time.monotonic())
-        return source.take_all()
-    finally:
-        moved(time.monotonic())
-        process_capacity.release()

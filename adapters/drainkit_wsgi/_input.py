@@ -132,15 +132,19 @@ class Input(DrainControl):
         if self.is_being_read:
             self._stream = stream
             return False
-        data, error = b"", None
         try:
             data = stream.read(nbytes)
         except Exception as exc:
-            error = exc.with_traceback(None)  # or that and this frame would hold each other
-        finally:
-            if len(data) != nbytes:
-                self._stream = PartlyRead(stream, data, error)
-        return len(data) == nbytes
+            # Without a traceback, or that and this frame would hold each other.
+            self._stream = PartlyRead(stream, b"", exc.with_traceback(None))
+            return False
+        except BaseException:
+            self._stream = stream
+            raise
+        if len(data) == nbytes:
+            return True
+        self._stream = PartlyRead(stream, data, None)
+        return False
 
     def take(self, drain: Drain, whole_bytes: int) -> LateInput:
         """Let a drain count from now on; return what the application reads from then.

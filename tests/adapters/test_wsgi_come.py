@@ -368,6 +368,78 @@ def test_how_long_it_took_is_told(clock):
     assert (Outcome.COMPLETE, 2.0) == (report.outcome, report.seconds)
 
 
+# --- a server that streams everything but lists ---------------------------------------------------
+
+
+def on_granian(app, body=BODY, *, closes=False):
+    """Serve a request as granian/wsgi.py does; return what happened, and all reports."""
+    events, reports = [], []
+
+    class Protocol:
+        def response_bytes(self, status, headers, body):
+            events.append(f"{status} {body!r}")
+
+        def response_iter(self, status, headers, answer):
+            events.append(f"{status} in pieces {[*iter(answer.__next__, None)]!r}")
+            answer.close()
+
+    def served(environ, start_response):
+        result = app(environ, start_response)
+        if closes:
+            result.close()
+        return result
+
+    environ, _ = make_environ(body, events, server="granian")
+    app = DrainMiddleware(app, on_report=reports.append)
+    wrapped = pytest.importorskip("granian.wsgi")._callback_wrapper(served, {})
+    wrapped(Protocol(), environ)
+    return events, [(report.outcome, report.bytes_discarded) for report in reports]
+
+
+@pytest.mark.parametrize("nbytes", [KIB, 100 * KIB], ids=["small", "large"])
+@pytest.mark.parametrize("make", [None, lambda environ, chunks: (*chunks,)], ids=["list", "tuple"])
+@pytest.mark.parametrize("headers", [[], [("Content-Length", "2")]], ids=["no length", "length"])
+def test_a_list_stays_a_list_where_others_are_streamed(make, headers, nbytes):
+    """And its body is discarded behind it, although nobody closes it."""
+    events, told = on_granian(answering(b"no", headers=headers, make=make), b"x" * nbytes)
+
+    assert ("413 b'no'", "read") == tuple(events[:2])
+    assert [(Outcome.COMPLETE, nbytes)] == told
+
+
+def test_a_list_that_is_closed_is_discarded_behind_once():
+    events, told = on_granian(NO, closes=True)
+
+    assert ["read", "413 b'no'"] == events
+    assert [(Outcome.COMPLETE, KIB)] == told
+
+
+def test_a_list_with_a_close_of_its_own_is_closed():
+    closed = []
+
+    class Closing(list):
+        def close(self):
+            closed.append(True)
+
+    on_granian(answering(make=lambda environ, chunks: Closing([b"no"])))
+
+    assert [True] == closed
+
+
+def test_where_nothing_is_freed_at_once_a_list_is_streamed_and_closed(monkeypatch):
+    monkeypatch.setattr("drainkit_wsgi._whole.FREES_AT_ONCE", False)
+    answers = []
+
+    def app(environ, start_response):
+        answers.append(NO(environ, start_response))
+        return answers[0]
+
+    result = serve(app, BODY, server="granian").result
+
+    assert not isinstance(result, list)
+    assert answers[0] == list(result)
+
+
 # --- what goes wrong ------------------------------------------------------------------------------
 
 

@@ -676,7 +676,7 @@ def test_the_table_of_known_servers_does_not_grow_with_its_requests():
     for number in range(200):
         serve(NO, SERVER_SOFTWARE=f"forged/{number}")
 
-    assert 64 >= len(_rows._known)
+    assert 64 >= _rows.row_of.cache_info().currsize
 
 
 def test_an_application_that_replaces_the_input_does_not_redirect_the_discarding():
