@@ -271,7 +271,7 @@ def open_body(
     stream, is_read_elsewhere = get("wsgi.input"), False
     if stream is None or CONTROL_KEY in environ:
         return None
-    server = row_of(type(stream), get("SERVER_SOFTWARE", ""))
+    server = row_of((type(stream), get("SERVER_SOFTWARE", "")))
     if server.buffers_body:
         environ[CONTROL_KEY] = DrainControl(policy)  # an application may use it on every server
         return None

@@ -114,17 +114,17 @@ SERVERS = (
 
 def server_of(environ: Environ) -> Server:
     """Return the row of the server that made an environ, or `UNKNOWN`."""
-    return row_of(type(environ.get("wsgi.input")), environ.get("SERVER_SOFTWARE", ""))
+    return row_of((type(environ.get("wsgi.input")), environ.get("SERVER_SOFTWARE", "")))
 
 
 @functools.lru_cache(maxsize=64)  # one process serves under one name or two
-def row_of(input_class: type, software: str) -> Server:
+def row_of(signs: tuple[type, str]) -> Server:
     """Return the row of a server, or `UNKNOWN`.
 
     Args:
-        input_class: The class of the ``wsgi.input`` in its environs.
-        software: The ``SERVER_SOFTWARE`` in them.
+        signs: The class of the ``wsgi.input`` in its environs, and their ``SERVER_SOFTWARE``.
     """
+    input_class, software = signs
     for is_made_by in _made_by_module, _made_by_class:
         for server in SERVERS:
             if is_made_by(server, input_class):
