@@ -20,7 +20,7 @@ from drainkit import (
     publish,
 )
 
-from ._come import MOST_BYTES, has_come, report_of, take
+from ._come import MOST_BYTES, has_come, may_have_come, report_of, take
 from ._input import NO_LENGTH, Input
 from ._prompt import PromptResponse
 from ._response import Response, close_iterable, status_code
@@ -131,7 +131,9 @@ class Exchange:
                 if exc_info is None:
                     return start_response(status, headers)
                 return start_response(status, headers, exc_info)
-            if left_bytes <= MOST_BYTES and not self._facts[2].closes_silently:
+            if not self._facts[2].closes_silently and (
+                left_bytes <= MOST_BYTES or may_have_come(self._facts, self._input)
+            ):
                 # As most early answers: what a drain needs is made only when one turns out to be
                 # needed.
                 if self._on_report is not None:
@@ -197,7 +199,11 @@ class Exchange:
         upload = self._upload
         if upload is None:
             # As most early answers: nothing of a drain is made where no read can wait.
-            if self._is_taken or self._input.left_bytes <= 0 or self.take_what_has_come():
+            if (
+                self._is_taken
+                or self._input.left_bytes <= 0
+                or self.take_what_has_come(may_wait=is_answered)
+            ):
                 self._response = None  # as below
                 return
             upload = self._needed()
@@ -221,25 +227,30 @@ class Exchange:
         """Tell whether all that is left of the body has surely come, and is small."""
         return has_come(self._facts, self._input)
 
-    def take_what_has_come(self) -> bool:
+    def take_what_has_come(self, *, may_wait: bool = False) -> bool:
         """Discard what is left of the body if that is small and has come, and report.
+
+        Args:
+            may_wait: Whether the answer has gone out, so that this may wait a moment.
 
         Returns:
             Whether that is done. If not, a drain is needed.
         """
         facts, source = self._facts, self._input
-        nbytes = source.left_bytes
         started = time.monotonic()
         try:
-            self._is_taken = is_taken = take(facts, source, self._start_response, started)
+            nbytes = take(facts, source, self._start_response, started, may_wait=may_wait)
         except BaseException as exc:
             self.stop(exc)  # as a drain does
             raise
-        if is_taken and is_heard(self._on_report):
+        if nbytes is None:
+            return False
+        self._is_taken = True
+        if is_heard(self._on_report):
             now = time.monotonic()
             report = report_of(facts, nbytes, now - started, self.status)
             publish(report, self._on_report, now)
-        return is_taken
+        return True
 
     def make_response(self) -> Response:
         """Begin an answer with all that a drain may need."""

@@ -201,10 +201,12 @@ class PromptResponse(Iterator[bytes]):
             nbytes: How long the whole answer is, where that is known: then the application has
                 come to its end.
         """
-        environ, _, server, _, _, _, request = self._facts
+        environ, _, server, framed, _, _, request = self._facts
         if nbytes is None and is_file(result, environ.get("wsgi.file_wrapper")):
             return _FIRST  # the server will send it, and tell nobody when it has
-        moments = moments_for(server, _BY_LENGTH, request[0], environ)
+        moments = moments_for(
+            server, _BY_LENGTH if isinstance(framed, int) else framed, request[0], environ
+        )
         moment = moments.whole
         if moment is not moments.pieces:
             assert self.status is not None  # start() was called

@@ -23,7 +23,7 @@ from drainkit import (
 from drainkit.testing import Disconnect, ScriptedBody, Silence
 from drainkit_wsgi import DrainMiddleware, _upload
 from drainkit_wsgi.servers._cheroot import CherootConnection
-from drainkit_wsgi.servers._connection import Connection
+from drainkit_wsgi.servers._connection import Connection, chunked_bytes
 from drainkit_wsgi.servers._gunicorn import GunicornConnection
 from tests.adapters.golden import wsgi as golden
 from tests.adapters.wsgi_server import KIB, answering, generator, make_environ, serve
@@ -366,6 +366,224 @@ def test_how_long_it_took_is_told(clock):
     ).report
 
     assert (Outcome.COMPLETE, 2.0) == (report.outcome, report.seconds)
+
+
+# --- chunks ---------------------------------------------------------------------------------------
+
+ONE_CHUNK = b"400\r\n" + BODY + b"\r\n0\r\n\r\n"
+TWO_CHUNKS = b"300\r\n" + BODY[:768] + b"\r\n100\r\n" + BODY[768:] + b"\r\n0\r\n\r\n"
+NEXT = b"GET / HTTP/1.1\r\n"
+
+
+def chunks_on_gunicorn(raw):
+    """Return its ``wsgi.input`` of a chunked body of which so much has come, and its buffer."""
+    body = pytest.importorskip("gunicorn.http.body", reason="needs gunicorn")
+    unreader = pytest.importorskip("gunicorn.http.unreader").IterUnreader(iter(()))
+    unreader.unread(raw)
+    request = types.SimpleNamespace(unreader=unreader)
+    return body.Body(body.ChunkedReader(request, unreader)), unreader.take_buffered
+
+
+def chunks_on_cheroot(raw):
+    server = pytest.importorskip("cheroot.server", reason="needs cheroot")
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(b"\n" + raw)
+        file = pytest.importorskip("cheroot.makefile").StreamReader(here, "rb", 8 * KIB)
+        file.readline()  # the head of a request, with what came behind it
+    return server.ChunkedRFile(file, None), lambda: file.peek(0)
+
+
+CHUNKS = {"gunicorn": chunks_on_gunicorn, "cheroot": chunks_on_cheroot}
+
+
+def chunked(stream, app=NO, **request):
+    fields = {"length": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    return come(app, stream, **{**fields, **request})
+
+
+@pytest.mark.parametrize("raw", [ONE_CHUNK, TWO_CHUNKS, b"0\r\n\r\n"], ids=["one", "two", "empty"])
+@pytest.mark.parametrize("server", CHUNKS)
+def test_chunks_that_have_come_make_no_drain(server, raw, no_drain):
+    stream, _ = CHUNKS[server](raw)
+    report = chunked(stream, server=server).report
+    content = KIB if raw[:1] != b"0" else 0
+
+    assert (Outcome.COMPLETE, content, 0, None) == (
+        report.outcome,
+        report.bytes_discarded,
+        report.bytes_read,
+        report.declared_bytes,
+    )
+    assert b"" == stream.read(1)
+
+
+def test_what_comes_behind_the_last_chunk_is_the_next_request(no_drain):
+    stream, left = chunks_on_gunicorn(ONE_CHUNK + NEXT)
+    chunked(stream)
+
+    assert NEXT == left()
+
+
+@pytest.mark.parametrize(
+    ("raw", "nbytes"),
+    [
+        (ONE_CHUNK, KIB),
+        (TWO_CHUNKS + NEXT, KIB),
+        (b"0\r\n\r\n", 0),
+        (b"00003\r\nabc\r\n0\r\n\r\n", 3),
+        (ONE_CHUNK[:-1], None),
+        (b"5\r\n0\r\n\r\n", None),
+        (b"3;name=value\r\nabc\r\n0\r\n\r\n", None),
+        (b"3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", None),
+        (b"3\nabc\n0\n\n", None),
+        (b"3\r\nabcde0\r\n\r\n", None),
+        (b"-3\r\nabc\r\n0\r\n\r\n", None),
+        (b"0x3\r\nabc\r\n0\r\n\r\n", None),
+        (b"000003\r\nabc\r\n0\r\n\r\n", None),
+        (b"", None),
+    ],
+)
+def test_only_plain_chunks_with_their_end_have_come(raw, nbytes):
+    """Whatever else they are, the server reads them, in a drain with its deadlines."""
+    assert nbytes == chunked_bytes(raw)
+
+
+def test_chunks_that_have_not_come_have_a_drain(drains):
+    stream, _ = chunks_on_gunicorn(ONE_CHUNK[:100])
+
+    assert Outcome.DISCONNECTED is chunked(stream).outcome or 1 == len(drains)
+    assert 1 == len(drains)
+
+
+def test_more_chunks_than_the_policy_allows_have_a_drain(drains):
+    stream, _ = chunks_on_gunicorn(ONE_CHUNK)
+    report = chunked(stream, policy=DrainPolicy(max_bytes=KIB - 1)).report
+
+    assert (Outcome.BYTE_LIMIT, KIB - 1) == (report.outcome, report.bytes_discarded)
+    assert 1 == len(drains)
+
+
+def test_chunks_of_which_the_application_has_read_have_a_drain(drains):
+    def app(environ, start_response):
+        environ["wsgi.input"].read(100)
+        return NO(environ, start_response)
+
+    report = chunked(chunks_on_gunicorn(TWO_CHUNKS)[0], app).report
+
+    assert (Outcome.COMPLETE, 100, KIB - 100) == (
+        report.outcome,
+        report.bytes_read,
+        report.bytes_discarded,
+    )
+    assert 1 == len(drains)
+
+
+def test_who_reads_chunks_between_two_pieces_has_them(no_drain):
+    read = []
+
+    def make(environ, chunks):
+        yield b"n"
+        read.append(environ["wsgi.input"].read(2 * KIB))
+        yield b"o"
+
+    got = chunked(
+        chunks_on_gunicorn(ONE_CHUNK)[0],
+        answering(make=make, headers=[("Content-Length", "2")]),
+        policy=DrainPolicy(max_bytes=KIB),
+    )
+
+    assert ([BODY], b"no") == (read, got.body)
+
+
+@pytest.mark.parametrize(("nbytes", "made"), [(1199, 0), (1200, 1), (5000, 1)])
+def test_of_chunks_out_of_reach_no_more_is_read_than_by_a_drain_first(nbytes, made, drains):
+    fields = {"length": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    report = serve(NO, b"x" * nbytes, server="granian", **fields).report
+
+    assert (Outcome.COMPLETE, nbytes, 0) == (
+        report.outcome,
+        report.bytes_discarded,
+        report.bytes_read,
+    )
+    assert made == len(drains)
+
+
+# --- what is about to come ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """Return the environ of a body of which half has come, what sends the rest, and all waits."""
+    server, client = socket.socketpair()
+    waits = []
+
+    def sends(descriptor, wait_seconds):
+        waits.append((wait_seconds, process_capacity.active))
+        client.sendall(BODY[512:])
+        return True
+
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(sends))
+    with server, client:
+        yield {"wsgi.input": Reader(buffered=512), "gunicorn.socket": server}, waits
+
+
+def came_late(late, app=NO, **more):
+    fields, _ = late
+    return serve(app, b"", length=KIB, server="gunicorn", **fields, **more)
+
+
+def test_what_comes_a_moment_behind_the_answer_makes_no_drain(late, no_drain):
+    """It is waited for without a read, and in a place like a drain's."""
+    report = came_late(late).report
+
+    assert (Outcome.COMPLETE, KIB) == (report.outcome, report.bytes_discarded)
+    assert ([(0.05, 1)], 0) == (late[1], process_capacity.active)
+
+
+@pytest.mark.parametrize("field", ["max_seconds", "idle_seconds"])
+def test_no_wait_is_longer_than_the_policy_allows(field, late, no_drain):
+    came_late(late, policy=DrainPolicy(**{field: 0.01}))
+
+    assert [(0.01, 1)] == late[1]
+
+
+def test_nobody_waits_without_a_place(late, drains):
+    assert process_capacity.acquire(1)
+    try:
+        got = came_late(late, policy=DrainPolicy(max_concurrent=1))
+    finally:
+        process_capacity.release()
+
+    assert (Outcome.AT_CAPACITY, []) == (got.outcome, late[1])
+
+
+def test_nobody_waits_before_the_answer(late):
+    """As where the application raises, and the server is still to answer."""
+
+    def app(environ, start_response):
+        raise ValueError("its own")
+
+    got = came_late(late, app)
+
+    assert "its own" == str(got.raised)
+    assert {0} >= {seconds for seconds, _ in late[1]}
+
+
+def test_what_does_not_come_soon_has_a_drain(late, drains, monkeypatch):
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(lambda *asked: False))
+
+    assert (Outcome.COMPLETE, 1) == (came_late(late).outcome, len(drains))
+
+
+def test_a_look_that_fails_has_a_drain(late, drains, monkeypatch):
+    def fails(descriptor, wait_seconds):
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(fails))
+
+    assert (Outcome.COMPLETE, 1) == (came_late(late).outcome, len(drains))
+    assert 0 == process_capacity.active
 
 
 # --- a server that streams everything but lists ---------------------------------------------------

@@ -690,12 +690,13 @@ def test_an_application_that_replaces_the_input_does_not_redirect_the_discarding
 
 
 def test_a_process_without_a_descriptor_left_still_answers(monkeypatch):
-    """The look at the connection needs one, and a flood of connections takes them all."""
+    """Where nobody can poll, a look at it needs one, and a flood of connections takes them all."""
 
     class NoneLeft:
         def __init__(self):
             raise OSError(24, "Too many open files")
 
+    monkeypatch.delattr("select.poll")
     monkeypatch.setattr("selectors.DefaultSelector", NoneLeft)
     with reachable() as gunicorn:
         app = answering(b"r" * 100_000, b"end", status="200 OK", make=generator)

@@ -12,6 +12,8 @@ class GranianConnection(Connection):
 
     __slots__ = ()
 
+    reads_to_end = True  # src/wsgi/types.rs, WSGIBody.fill_buffer
+
     @property
     def threads(self) -> float | None:
         """What ``--blocking-threads`` says; ``None`` where the worker is not granian's own."""

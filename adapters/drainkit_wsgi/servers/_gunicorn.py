@@ -7,7 +7,7 @@ from typing import Any
 
 from drainkit_wsgi._types import Environ
 
-from ._connection import SocketConnection, have_come
+from ._connection import SocketConnection, chunked_bytes, have_come
 
 # gunicorn/config.py, Timeout and WorkerConnections
 _DEFAULT_TIMEOUT_SECONDS = 30
@@ -56,6 +56,15 @@ class GunicornConnection(SocketConnection):
         if buffered_bytes is None:
             return False
         return have_come(nbytes, buffered_bytes, environ, environ.get(GunicornConnection.key))
+
+    @staticmethod
+    def chunks_come(stream: Any, most_bytes: int) -> int | None:
+        """Tell it by the buffer of the connection."""
+        try:
+            buffer = stream.reader.req.unreader.buf  # gunicorn/http/body.py, ChunkedReader
+            return chunked_bytes(buffer.getvalue()) if buffer.tell() <= most_bytes else None
+        except AttributeError:
+            return None
 
     @property
     def threads(self) -> float | None:
