@@ -371,8 +371,10 @@ class Drain:
         """
         self._expect_draining("is_silence")
         idle_seconds = self._idle_seconds
+        if seconds <= idle_seconds:
+            return False  # as nearly every read
         least_bytes = slowest_bytes(self._bounds, self._defaults)
-        return seconds > idle_seconds and nbytes * idle_seconds < least_bytes * seconds
+        return nbytes * idle_seconds < least_bytes * seconds
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""

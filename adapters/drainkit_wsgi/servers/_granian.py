@@ -12,7 +12,10 @@ class GranianConnection(Connection):
 
     __slots__ = ()
 
-    reads_to_end = True  # src/wsgi/types.rs, WSGIBody.fill_buffer
+    # src/wsgi/types.rs, WSGIBody.fill_buffer: a read gathers what it is asked for, up to the end.
+    # The more that is the more often its buffer grows, and is copied.
+    reads_to_end = True
+    piece_bytes = 64 * 1024
 
     @property
     def threads(self) -> float | None:
