@@ -278,6 +278,7 @@ class Reading:
                 return step
             # The server's own time limit was shorter, or by a tick; or there was a hurry.
             return drain.stop(self._cut_outcome, now, "" if error is None else str(error))
+        drain.bytes_discarded += nbytes  # what came in pieces before one of them failed
         if isinstance(error, OSError):
             return drain.stop(Outcome.DISCONNECTED, now, str(error))
         # The server found the body malformed; it knows not to use the connection again.

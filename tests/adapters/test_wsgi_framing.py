@@ -873,7 +873,8 @@ def test_what_came_in_pieces_before_the_client_left_is_counted():
     script = [b"x" * 1400 * KIB, Disconnect()]
     got = serve(NO, ScriptedBody(script), server="granian", length=4096 * KIB)
 
-    assert (Outcome.DISCONNECTED, 1400 * KIB) == (got.outcome, got.report.bytes_discarded)
+    assert Outcome.DISCONNECTED is got.outcome
+    assert 1400 * KIB - 64 * KIB < got.report.bytes_discarded <= 1400 * KIB  # all whole pieces
 
 
 def test_pieces_are_bounded_as_one_read():
