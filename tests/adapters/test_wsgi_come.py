@@ -509,6 +509,19 @@ def test_of_chunks_out_of_reach_no_more_is_read_than_by_a_drain_first(nbytes, ma
     assert made == len(drains)
 
 
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunks"])
+def test_a_drain_lets_gunicorn_receive_less_at_once(is_chunked):
+    """It would hold and copy up to 1 MiB, as large as a chunk is."""
+    stream, _ = chunks_on_gunicorn(b"")
+    unreader = stream.reader.req.unreader
+    unreader.max_body_chunk = 1024 * KIB
+    if not is_chunked:
+        stream = types.SimpleNamespace(reader=types.SimpleNamespace(unreader=unreader))
+    GunicornConnection({}, stream, None)
+
+    assert 128 * KIB == unreader.max_body_chunk
+
+
 # --- what is about to come ------------------------------------------------------------------------
 
 

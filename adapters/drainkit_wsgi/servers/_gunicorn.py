@@ -37,7 +37,9 @@ class GunicornConnection(SocketConnection):
     def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
         """Take note of what gunicorn gives to its applications, and let it receive less at once."""
         super().__init__(environ, stream, start_response)
-        unreader: Any = getattr(getattr(stream, "reader", None), "unreader", None)
+        reader: Any = getattr(stream, "reader", None)
+        # gunicorn/http/body.py: the reader of chunks has it in its request.
+        unreader: Any = getattr(getattr(reader, "req", reader), "unreader", None)
         if hasattr(unreader, "max_body_chunk"):
             unreader.max_body_chunk = LARGEST_RECEIVE_BYTES
 
