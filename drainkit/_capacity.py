@@ -35,7 +35,8 @@ class Capacity:
         """Give a place back."""
         with self._lock:
             # In a child that was forked in the middle of its drain the count began anew.
-            self.active = max(0, self.active - 1)
+            if self.active > 0:
+                self.active -= 1
 
     def _forget(self) -> None:
         # In a forked child the drains belong to threads that exist in the parent only, and one

@@ -192,7 +192,8 @@ class Drain:
     @property
     def idle_seconds(self) -> float:
         """The longest silence of the client in seconds, by the policy or by what is held."""
-        return _idle_seconds(self.policy, self._defaults)
+        seconds = None if self.policy is None else self.policy.idle_seconds
+        return self._defaults.idle_seconds if seconds is None else seconds
 
     @property
     def untouched(self) -> bool:
@@ -370,8 +371,10 @@ class Drain:
         """
         self._expect_draining("is_silence")
         idle_seconds = self._idle_seconds
+        if seconds <= idle_seconds:
+            return False  # as nearly every read
         least_bytes = slowest_bytes(self._bounds, self._defaults)
-        return seconds > idle_seconds and nbytes * idle_seconds < least_bytes * seconds
+        return nbytes * idle_seconds < least_bytes * seconds
 
     def disconnected(self, now: float) -> DrainReport:
         """Take note that the client left."""
@@ -550,13 +553,11 @@ def slowest_bytes(policy: DrainPolicy, defaults: Defaults) -> int:
         policy: The bounds.
         defaults: Those that it leaves open.
     """
-    least_bytes = policy.min_bytes_per_second * _idle_seconds(policy, defaults)
-    return max(_SMALLEST_READ_BYTES, int(least_bytes))
-
-
-def _idle_seconds(policy: DrainPolicy | None, defaults: Defaults) -> float:
-    seconds = None if policy is None else policy.idle_seconds
-    return defaults.idle_seconds if seconds is None else seconds
+    idle_seconds = policy.idle_seconds
+    if idle_seconds is None:
+        idle_seconds = defaults.idle_seconds
+    nbytes = int(policy.min_bytes_per_second * idle_seconds)
+    return nbytes if nbytes > _SMALLEST_READ_BYTES else _SMALLEST_READ_BYTES
 
 
 _ENDS_OF_SILENCE = frozenset(

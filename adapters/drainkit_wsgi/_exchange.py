@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -19,16 +20,19 @@ from drainkit import (
     publish,
 )
 
-from ._come import MOST_BYTES, has_come, report_of, take
+from ._come import MOST_BYTES, has_come, may_have_come, report_of, take
 from ._input import NO_LENGTH, Input
 from ._prompt import PromptResponse
 from ._response import Response, close_iterable, status_code
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
-from ._upload import Facts, Upload, framing_of
-from .servers import Server, server_of
+from ._upload import Facts, Request, Upload, framing_of
+from .servers import Server, row_of
 
 # What every Content-Length that can be believed fits (as in the engine's framing()).
 _MOST_DIGITS = 19
+
+# At once, as each request with a body needs them all.
+_request_of = operator.itemgetter("SERVER_PROTOCOL", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO")
 
 
 class Exchange:
@@ -119,15 +123,25 @@ class Exchange:
         """Take the answer's start, once the server's ``start_response`` is known."""
         response = self._response
         if response is None:
-            if self._upload is None and (self._input.left_bytes <= 0 or self._is_taken):
-                # The ordinary request: nobody will ask what the answer is.
-                self._status = status
-                assert self._start_response is not None  # starter() was called
-                if exc_info is None:
-                    return self._start_response(status, headers)
-                return self._start_response(status, headers, exc_info)
             self._status = status
-            response = self._begin()
+            start_response, left_bytes = self._start_response, self._input.left_bytes
+            assert start_response is not None  # starter() was called
+            if self._upload is None and (left_bytes <= 0 or self._is_taken):
+                # The ordinary request: nobody will ask what the answer is.
+                if exc_info is None:
+                    return start_response(status, headers)
+                return start_response(status, headers, exc_info)
+            if not self._facts[2].closes_silently and (
+                left_bytes <= MOST_BYTES or may_have_come(self._facts, self._input)
+            ):
+                # As most early answers: what a drain needs is made only when one turns out to be
+                # needed.
+                if self._on_report is not None:
+                    self._on_report = answered(self._on_report)
+                response = PromptResponse(self, self._facts, start_response)
+                self._response = response
+            else:
+                response = self.make_response()
         return response.start(status, headers, exc_info)
 
     def respond(self, result: Iterable[bytes], *, length: int | None = None) -> Iterable[bytes]:
@@ -185,16 +199,17 @@ class Exchange:
         upload = self._upload
         if upload is None:
             # As most early answers: nothing of a drain is made where no read can wait.
-            if self.settled or self.take_what_has_come():
-                self._forget_prompt()
+            if (
+                self._is_taken
+                or self._input.left_bytes <= 0
+                or self.take_what_has_come(may_wait=is_answered)
+            ):
+                self._response = None  # as below
                 return
             upload = self._needed()
         upload.discard(is_answered=is_answered)
         if is_answered:
             upload.forget_kept()
-        self._forget_prompt()
-
-    def _forget_prompt(self) -> None:
         if isinstance(self._response, PromptResponse):
             self._response = None  # it has this object: the two would wait for a garbage collector
 
@@ -212,42 +227,35 @@ class Exchange:
         """Tell whether all that is left of the body has surely come, and is small."""
         return has_come(self._facts, self._input)
 
-    def take_what_has_come(self) -> bool:
+    def take_what_has_come(self, *, may_wait: bool = False) -> bool:
         """Discard what is left of the body if that is small and has come, and report.
+
+        Args:
+            may_wait: Whether the answer has gone out, so that this may wait a moment.
 
         Returns:
             Whether that is done. If not, a drain is needed.
         """
         facts, source = self._facts, self._input
-        nbytes = source.left_bytes
         started = time.monotonic()
         try:
-            self._is_taken = take(facts, source, self._start_response)
+            nbytes = take(facts, source, self._start_response, started, may_wait=may_wait)
         except BaseException as exc:
             self.stop(exc)  # as a drain does
             raise
-        if self._is_taken and is_heard(self._on_report):
+        if nbytes is None:
+            return False
+        self._is_taken = True
+        if is_heard(self._on_report):
             now = time.monotonic()
             report = report_of(facts, nbytes, now - started, self.status)
             publish(report, self._on_report, now)
-        return self._is_taken
+        return True
 
     def make_response(self) -> Response:
         """Begin an answer with all that a drain may need."""
         self._response = response = Response(self._needed(), self._start_response)
         return response
-
-    def _begin(self) -> Response | PromptResponse:
-        """Begin an answer whose start comes while some of the body is left."""
-        start_response, server = self._start_response, self._facts[2]
-        assert start_response is not None  # starter() was called
-        # As most early answers: what a drain needs is made only when one turns out to be needed.
-        if self._input.left_bytes <= MOST_BYTES and not server.closes_silently:
-            if self._on_report is not None:
-                self._on_report = answered(self._on_report)
-            self._response = prompt = PromptResponse(self, self._facts, start_response)
-            return prompt
-        return self.make_response()
 
     def _needed(self) -> Upload:
         """Return the upload, which is made when a drain is needed for the first time."""
@@ -270,14 +278,14 @@ def open_body(
 
     With the server's *start_response*, the application's is `Exchange.start`.
     """
-    if CONTROL_KEY in environ or "wsgi.input" not in environ:
+    get = environ.get
+    stream, is_read_elsewhere = get("wsgi.input"), False
+    if stream is None or CONTROL_KEY in environ:
         return None
-    server = server_of(environ)
+    server = row_of((type(stream), get("SERVER_SOFTWARE", "")))
     if server.buffers_body:
         environ[CONTROL_KEY] = DrainControl(policy)  # an application may use it on every server
         return None
-    get = environ.get
-    stream, is_read_elsewhere = environ["wsgi.input"], False
     length = get("CONTENT_LENGTH")
     framed: int | Framing
     # As nearly every request with a body. Here, because a call would cost each of them.
@@ -296,18 +304,16 @@ def open_body(
     environ[CONTROL_KEY] = source
     if not is_read_elsewhere:
         environ["wsgi.input"] = source
-    facts = (
-        environ,
-        stream,
-        server,
-        framed,
-        is_read_elsewhere,
-        time.monotonic(),
-        get("SERVER_PROTOCOL", ""),
-        get("REQUEST_METHOD", ""),
-        get("SCRIPT_NAME", ""),
-        get("PATH_INFO", ""),
-    )
+    try:
+        request: Request = _request_of(environ)
+    except KeyError:  # PEP 3333: where one is empty it may be missing
+        request = (
+            get("SERVER_PROTOCOL", ""),
+            get("REQUEST_METHOD", ""),
+            get("SCRIPT_NAME", ""),
+            get("PATH_INFO", ""),
+        )
+    facts = (environ, stream, server, framed, is_read_elsewhere, time.monotonic(), request)
     return Exchange(facts, source, on_report, start_response)
 
 

@@ -120,27 +120,37 @@ class Input(DrainControl):
         # Not in PEP 3333, but some servers' streams have more, and some applications use it.
         return getattr(self._stream, name)
 
-    def take_all(self) -> bool:
+    def take_all(self, asked_bytes: int, nbytes: int | None) -> int | None:
         """Read what is left, and throw it away. Whoever asks for it later gets an error, no end.
 
+        Args:
+            asked_bytes: How many bytes to ask for.
+            nbytes: How many there are; ``None`` where a read that gives less has come to the end.
+
         Returns:
-            Whether all of it came. If not, nothing is lost: the next read has what came.
+            How many came, if that was all. ``None`` if not, and then nothing is lost: the next read
+            has what came.
         """
-        stream, nbytes = self._stream, self.left_bytes
+        stream = self._stream
         # First: a thread that begins to read behind the question has the error.
-        self._stream = Discarded(stream, nbytes)
+        self._stream = discarded = Discarded(stream)
         if self.is_being_read:
             self._stream = stream
-            return False
-        data, error = b"", None
+            return None
         try:
-            data = stream.read(nbytes)
+            data = stream.read(asked_bytes)
         except Exception as exc:
-            error = exc.with_traceback(None)  # or that and this frame would hold each other
-        finally:
-            if len(data) != nbytes:
-                self._stream = PartlyRead(stream, data, error)
-        return len(data) == nbytes
+            # Without a traceback, or that and this frame would hold each other.
+            self._stream = PartlyRead(stream, b"", exc.with_traceback(None))
+            return None
+        except BaseException:
+            self._stream = stream
+            raise
+        discarded.nbytes = taken_bytes = len(data)
+        if taken_bytes == nbytes or (nbytes is None and taken_bytes < asked_bytes):
+            return taken_bytes
+        self._stream = PartlyRead(stream, data, None)
+        return None
 
     def take(self, drain: Drain, whole_bytes: int) -> LateInput:
         """Let a drain count from now on; return what the application reads from then.
@@ -161,19 +171,19 @@ class Input(DrainControl):
 class Discarded:
     """The server's stream once the rest of the body has been thrown away: an error, and no end."""
 
-    __slots__ = ("_nbytes", "_stream")
+    __slots__ = ("_stream", "nbytes")
 
-    def __init__(self, stream: Any, nbytes: int) -> None:
-        """Note how many bytes there were."""
+    def __init__(self, stream: Any) -> None:
+        """Begin before it is known how many bytes that were."""
         self._stream = stream
-        self._nbytes = nbytes
+        self.nbytes = 0
 
     def read(self, size: int = -1, /) -> bytes:
         if size == 0:
             return b""
         kept = Kept(0)
         kept.lose()
-        kept.lost_bytes = self._nbytes
+        kept.lost_bytes = self.nbytes
         raise kept.error()
 
     readline = read

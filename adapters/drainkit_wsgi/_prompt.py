@@ -7,6 +7,7 @@ Whatever it does not know it leaves to a `Response`, which goes on where it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 from drainkit import RESPONSE_BUFFER_BYTES, BodyKind, Framing, Moment, lacks_length
@@ -23,7 +24,7 @@ from ._response import (
 )
 from ._types import ExcInfo, Headers, StartResponse, Write
 from ._upload import Facts
-from ._whole import Whole, whole_length
+from ._whole import closing, whole_length
 
 _BY_LENGTH = Framing(BodyKind.LENGTH)
 
@@ -139,13 +140,21 @@ class PromptResponse(Iterator[bytes]):
             self._release(nbytes)
             return result
         moment = self._moment(result, nbytes)
-        if moment is _BEHIND and (self._is_small(nbytes) or owner.has_come()):
+        # Small is what fits between two sockets, also if its client reads nothing yet. One that has
+        # sent all of its body reads, however large the answer is.
+        length = self.length if nbytes is None else nbytes
+        if moment is _BEHIND and (
+            (length is not None and length <= RESPONSE_BUFFER_BYTES) or owner.has_come()
+        ):
             if self.held is not None:
                 self._release(nbytes)
             if nbytes is None:
                 return self
             self.passed_bytes = nbytes
-            return Whole(result, self.close)
+            is_list = self._facts[2].passes_lists
+            if is_list and type(result) is list:  # nobody would close it
+                return closing(result, partial(owner.discard, is_answered=True), is_list=True)
+            return closing(result, self.close, is_list=is_list)
         if moment is _FIRST:
             self._release(nbytes)
             if owner.take_what_has_come():
@@ -192,10 +201,12 @@ class PromptResponse(Iterator[bytes]):
             nbytes: How long the whole answer is, where that is known: then the application has
                 come to its end.
         """
-        environ, _, server, _, _, _, protocol = self._facts[:7]
+        environ, _, server, framed, _, _, request = self._facts
         if nbytes is None and is_file(result, environ.get("wsgi.file_wrapper")):
             return _FIRST  # the server will send it, and tell nobody when it has
-        moments = moments_for(server, _BY_LENGTH, protocol, environ)
+        moments = moments_for(
+            server, _BY_LENGTH if isinstance(framed, int) else framed, request[0], environ
+        )
         moment = moments.whole
         if moment is not moments.pieces:
             assert self.status is not None  # start() was called
@@ -205,14 +216,6 @@ class PromptResponse(Iterator[bytes]):
                 return None  # whether the first piece will be the last is not known
         return moment if moment is _BEHIND or nbytes is not None else None
 
-    def _is_small(self, nbytes: int | None) -> bool:
-        """Whether the answer fits between two sockets, also if its client reads nothing yet.
-
-        One that has sent all of its body reads, however large the answer is.
-        """
-        length = self.length if nbytes is None else nbytes
-        return length is not None and length <= RESPONSE_BUFFER_BYTES
-
     def _release(self, whole_length: int | None) -> None:
         """Send a start that is held, with a Content-Length if the length of the whole is known."""
         headers = self.held
@@ -221,7 +224,7 @@ class PromptResponse(Iterator[bytes]):
         assert self.status is not None  # or nothing would be held
         self.held = None
         if whole_length is not None and lacks_length(
-            status_code(self.status), method=self._facts[7], has_coding=has_coding(headers)
+            status_code(self.status), method=self._facts[6][1], has_coding=has_coding(headers)
         ):
             self.length = whole_length
             headers = [*headers, ("Content-Length", str(whole_length))]

@@ -25,7 +25,7 @@ from drainkit import Framing, Moment, Moments, Order, Plan
 from ._proxies import reads_no_further
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._upload import Upload
-from ._whole import Whole, whole_length
+from ._whole import closing, whole_length
 from .servers import Server
 
 # What a status line begins with (PEP 3333).
@@ -34,6 +34,8 @@ _STATUS_CODES = {f"{code:03}": code for code in range(1000)}
 # Every piece costs a look-up of each, and in an enum that is slow before Python 3.12.
 _PASS = Plan.PASS
 _BEHIND = Moment.BEHIND
+
+_NAME_CHARACTERS = len("content-length")
 
 _END = object()
 """Stands for the end of the application's iterable, which may yield anything."""
@@ -158,11 +160,12 @@ class Response(Iterator[bytes]):
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
-                return Whole(result, self.close)
+                return closing(result, self.close, is_list=upload.server.passes_lists)
             if upload.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
                 if upload.waits_until_taken:
-                    return Whole(result, self._close_when_taken)
+                    is_list = upload.server.passes_lists
+                    return closing(result, self._close_when_taken, is_list=is_list)
                 return result
             return self
         # Now and not with the first item: some servers take the status before they ask for it.
@@ -357,7 +360,9 @@ def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bo
 def moments_for(server: Server, framing: Framing, protocol: str, environ: Environ) -> Moments:
     """Return when the body of a request may be discarded."""
     moments = server.moments_for(framing)
-    if protocol[5:6] in ("2", "3") or reads_no_further(environ):
+    # As nearly every request: asked first, as it is cheaper.
+    is_multiplexed = protocol != "HTTP/1.1" and protocol[5:6] in ("2", "3")
+    if is_multiplexed or reads_no_further(environ):
         return _body_first(moments)
     return moments
 
@@ -380,7 +385,8 @@ def content_length(headers: Headers) -> int | None:
         AttributeError, TypeError, ValueError: The headers are not what PEP 3333 asks for.
     """
     for name, value in headers:
-        if name.lower() == "content-length":
+        # By its length first, which is cheaper: every name of an early answer is looked at.
+        if len(name) == _NAME_CHARACTERS and name.lower() == "content-length":
             return int(value) if value.isascii() and value.isdigit() else None
     return None
 

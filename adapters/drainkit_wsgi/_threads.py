@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from types import BuiltinFunctionType
+from typing import Any
 
 from drainkit import DEFAULTS, Capacity, Defaults, Resource, process_capacity
 
-from ._types import Environ
+from ._types import Environ, StartResponse
 from .servers import Connection, Server
 
 # Idents are used again, so that a server which makes a thread for each connection has as many as
@@ -39,6 +40,8 @@ class _Threads:
 
     Attributes:
         places: The places of those that may wait for long.
+        most: How many drains that nothing can end there may be at once, by the name of a server
+            that says how many threads it has.
         moved_at: When a drain that nothing can end began or read something, in seconds of
             `time.monotonic`.
     """
@@ -49,6 +52,7 @@ class _Threads:
     def _forget(self) -> None:
         # A forked child has one thread, and drains of its own.
         self._seen: set[int] = set()
+        self.most: dict[str, int] = {}
         self.places = Capacity()
         self.moved_at = -math.inf
 
@@ -170,6 +174,27 @@ def bounds_of(
         # No deadline can end a read: a silent client has its thread until it leaves.
         return _at_most(resource, int(threads) // 2), None
     return defaults, Place(threads) if resource is Resource.THREAD else None
+
+
+def most_out_of_reach(
+    environ: Environ, stream: Any, server: Server, start_response: StartResponse | None
+) -> int:
+    """Return how many drains there may be at once of a server whose connections are out of reach.
+
+    Args:
+        environ: The WSGI environ.
+        stream: The server's own ``wsgi.input``.
+        server: What is known of the server.
+        start_response: The server's; ``None`` where the adapter does not have it.
+    """
+    most = _threads.most.get(server.name)
+    if most is None:
+        connection = server.connection(environ, stream, start_response)
+        most = bounds_of(environ, server, connection)[0].max_concurrent
+        # What it says stays so. What was seen of another one grows.
+        if server.threads or connection.threads:
+            _threads.most[server.name] = most
+    return most
 
 
 @functools.lru_cache(maxsize=64)  # a process has a handful of them

@@ -45,13 +45,16 @@ _READ_BY_A_THREAD = "a thread of the application is reading the body"
 # allows 30 seconds, and what is under way then is lost.
 _SHARE_OF_REQUEST = 2 / 3
 
-Facts: TypeAlias = tuple[Environ, Any, Server, "Framing | int", bool, float, str, str, str, str]
+Request: TypeAlias = tuple[str, str, str, str]
+"""The protocol and the method of a request, and its path in two parts."""
+
+Facts: TypeAlias = tuple[Environ, Any, Server, "Framing | int", bool, float, Request]
 """What is taken down of each request with a body, for the few that will need a drain.
 
 The environ; the server's own stream; the server; how the body is framed (its length, if that is all
 there is to say), and whether the application reads it elsewhere than from ``wsgi.input``; when the
-request began, in seconds of `time.monotonic`; the protocol, the method, and the path
-in its two parts. The last ones now, because an application may change its environ.
+request began, in seconds of `time.monotonic`; and what it is: now, because an application may
+change its environ.
 """
 
 
@@ -96,10 +99,8 @@ class Upload:
             start_response: The server's; ``None`` where the adapter does not have it.
             on_report: Told of the drain; ``None`` when nobody is.
         """
-        (
-            environ, stream, server, framed, self._is_read_elsewhere, self._since,
-            protocol, method, script_name, path_info,
-        ) = facts  # fmt: skip
+        environ, stream, server, framed, self._is_read_elsewhere, self._since, request = facts
+        protocol, method, script_name, path_info = request
         self._on_report = on_report
         if isinstance(framed, int):
             framed = Framing(BodyKind.LENGTH, framed)

@@ -47,7 +47,6 @@ def clock(monkeypatch):
     """Time for drainkit_wsgi that moves only when told to."""
     clock = FakeClock(1000.0)
     time = types.SimpleNamespace(monotonic=clock, sleep=clock.advance)
-    monkeypatch.setattr("drainkit_wsgi._come.time", time)
     monkeypatch.setattr("drainkit_wsgi._exchange.time", time)
     monkeypatch.setattr("drainkit_wsgi._reading.time", time)
     monkeypatch.setattr("drainkit_wsgi._upload.time", time)

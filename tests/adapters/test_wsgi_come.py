@@ -23,7 +23,7 @@ from drainkit import (
 from drainkit.testing import Disconnect, ScriptedBody, Silence
 from drainkit_wsgi import DrainMiddleware, _upload
 from drainkit_wsgi.servers._cheroot import CherootConnection
-from drainkit_wsgi.servers._connection import Connection
+from drainkit_wsgi.servers._connection import Connection, chunked_bytes
 from drainkit_wsgi.servers._gunicorn import GunicornConnection
 from tests.adapters.golden import wsgi as golden
 from tests.adapters.wsgi_server import KIB, answering, generator, make_environ, serve
@@ -366,6 +366,309 @@ def test_how_long_it_took_is_told(clock):
     ).report
 
     assert (Outcome.COMPLETE, 2.0) == (report.outcome, report.seconds)
+
+
+# --- chunks ---------------------------------------------------------------------------------------
+
+ONE_CHUNK = b"400\r\n" + BODY + b"\r\n0\r\n\r\n"
+TWO_CHUNKS = b"300\r\n" + BODY[:768] + b"\r\n100\r\n" + BODY[768:] + b"\r\n0\r\n\r\n"
+NEXT = b"GET / HTTP/1.1\r\n"
+
+
+def chunks_on_gunicorn(raw):
+    """Return its ``wsgi.input`` of a chunked body of which so much has come, and its buffer."""
+    body = pytest.importorskip("gunicorn.http.body", reason="needs gunicorn")
+    unreader = pytest.importorskip("gunicorn.http.unreader").IterUnreader(iter(()))
+    unreader.unread(raw)
+    request = types.SimpleNamespace(unreader=unreader)
+    return body.Body(body.ChunkedReader(request, unreader)), unreader.take_buffered
+
+
+def chunks_on_cheroot(raw):
+    server = pytest.importorskip("cheroot.server", reason="needs cheroot")
+    here, there = socket.socketpair()
+    with here, there:
+        there.sendall(b"\n" + raw)
+        file = pytest.importorskip("cheroot.makefile").StreamReader(here, "rb", 8 * KIB)
+        file.readline()  # the head of a request, with what came behind it
+    return server.ChunkedRFile(file, None), lambda: file.peek(0)
+
+
+CHUNKS = {"gunicorn": chunks_on_gunicorn, "cheroot": chunks_on_cheroot}
+
+
+def chunked(stream, app=NO, **request):
+    fields = {"length": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    return come(app, stream, **{**fields, **request})
+
+
+@pytest.mark.parametrize("raw", [ONE_CHUNK, TWO_CHUNKS, b"0\r\n\r\n"], ids=["one", "two", "empty"])
+@pytest.mark.parametrize("server", CHUNKS)
+def test_chunks_that_have_come_make_no_drain(server, raw, no_drain):
+    stream, _ = CHUNKS[server](raw)
+    report = chunked(stream, server=server).report
+    content = KIB if raw[:1] != b"0" else 0
+
+    assert (Outcome.COMPLETE, content, 0, None) == (
+        report.outcome,
+        report.bytes_discarded,
+        report.bytes_read,
+        report.declared_bytes,
+    )
+    assert b"" == stream.read(1)
+
+
+def test_what_comes_behind_the_last_chunk_is_the_next_request(no_drain):
+    stream, left = chunks_on_gunicorn(ONE_CHUNK + NEXT)
+    chunked(stream)
+
+    assert NEXT == left()
+
+
+@pytest.mark.parametrize(
+    ("raw", "nbytes"),
+    [
+        (ONE_CHUNK, KIB),
+        (TWO_CHUNKS + NEXT, KIB),
+        (b"0\r\n\r\n", 0),
+        (b"00003\r\nabc\r\n0\r\n\r\n", 3),
+        (ONE_CHUNK[:-1], None),
+        (b"5\r\n0\r\n\r\n", None),
+        (b"3;name=value\r\nabc\r\n0\r\n\r\n", None),
+        (b"3\r\nabc\r\n0\r\nTrailer: x\r\n\r\n", None),
+        (b"3\nabc\n0\n\n", None),
+        (b"3\r\nabcde0\r\n\r\n", None),
+        (b"-3\r\nabc\r\n0\r\n\r\n", None),
+        (b"0x3\r\nabc\r\n0\r\n\r\n", None),
+        (b"000003\r\nabc\r\n0\r\n\r\n", None),
+        (b"", None),
+    ],
+)
+def test_only_plain_chunks_with_their_end_have_come(raw, nbytes):
+    """Whatever else they are, the server reads them, in a drain with its deadlines."""
+    assert nbytes == chunked_bytes(raw)
+
+
+def test_chunks_that_have_not_come_have_a_drain(drains):
+    stream, _ = chunks_on_gunicorn(ONE_CHUNK[:100])
+
+    assert Outcome.DISCONNECTED is chunked(stream).outcome or 1 == len(drains)
+    assert 1 == len(drains)
+
+
+def test_more_chunks_than_the_policy_allows_have_a_drain(drains):
+    stream, _ = chunks_on_gunicorn(ONE_CHUNK)
+    report = chunked(stream, policy=DrainPolicy(max_bytes=KIB - 1)).report
+
+    assert (Outcome.BYTE_LIMIT, KIB - 1) == (report.outcome, report.bytes_discarded)
+    assert 1 == len(drains)
+
+
+def test_chunks_of_which_the_application_has_read_have_a_drain(drains):
+    def app(environ, start_response):
+        environ["wsgi.input"].read(100)
+        return NO(environ, start_response)
+
+    report = chunked(chunks_on_gunicorn(TWO_CHUNKS)[0], app).report
+
+    assert (Outcome.COMPLETE, 100, KIB - 100) == (
+        report.outcome,
+        report.bytes_read,
+        report.bytes_discarded,
+    )
+    assert 1 == len(drains)
+
+
+def test_who_reads_chunks_between_two_pieces_has_them(no_drain):
+    read = []
+
+    def make(environ, chunks):
+        yield b"n"
+        read.append(environ["wsgi.input"].read(2 * KIB))
+        yield b"o"
+
+    got = chunked(
+        chunks_on_gunicorn(ONE_CHUNK)[0],
+        answering(make=make, headers=[("Content-Length", "2")]),
+        policy=DrainPolicy(max_bytes=KIB),
+    )
+
+    assert ([BODY], b"no") == (read, got.body)
+
+
+@pytest.mark.parametrize(("nbytes", "made"), [(1199, 0), (1200, 1), (5000, 1)])
+def test_of_chunks_out_of_reach_no_more_is_read_than_by_a_drain_first(nbytes, made, drains):
+    fields = {"length": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    report = serve(NO, b"x" * nbytes, server="granian", **fields).report
+
+    assert (Outcome.COMPLETE, nbytes, 0) == (
+        report.outcome,
+        report.bytes_discarded,
+        report.bytes_read,
+    )
+    assert made == len(drains)
+
+
+@pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunks"])
+def test_a_drain_lets_gunicorn_receive_less_at_once(is_chunked):
+    """It would hold and copy up to 1 MiB, as large as a chunk is."""
+    stream, _ = chunks_on_gunicorn(b"")
+    unreader = stream.reader.req.unreader
+    unreader.max_body_chunk = 1024 * KIB
+    if not is_chunked:
+        stream = types.SimpleNamespace(reader=types.SimpleNamespace(unreader=unreader))
+    GunicornConnection({}, stream, None)
+
+    assert 128 * KIB == unreader.max_body_chunk
+
+
+# --- what is about to come ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """Return the environ of a body of which half has come, what sends the rest, and all waits."""
+    server, client = socket.socketpair()
+    waits = []
+
+    def sends(descriptor, wait_seconds):
+        waits.append((wait_seconds, process_capacity.active))
+        client.sendall(BODY[512:])
+        return True
+
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(sends))
+    with server, client:
+        yield {"wsgi.input": Reader(buffered=512), "gunicorn.socket": server}, waits
+
+
+def came_late(late, app=NO, **more):
+    fields, _ = late
+    return serve(app, b"", length=KIB, server="gunicorn", **fields, **more)
+
+
+def test_what_comes_a_moment_behind_the_answer_makes_no_drain(late, no_drain):
+    """It is waited for without a read, and in a place like a drain's."""
+    report = came_late(late).report
+
+    assert (Outcome.COMPLETE, KIB) == (report.outcome, report.bytes_discarded)
+    assert ([(0.05, 1)], 0) == (late[1], process_capacity.active)
+
+
+@pytest.mark.parametrize("field", ["max_seconds", "idle_seconds"])
+def test_no_wait_is_longer_than_the_policy_allows(field, late, no_drain):
+    came_late(late, policy=DrainPolicy(**{field: 0.01}))
+
+    assert [(0.01, 1)] == late[1]
+
+
+def test_nobody_waits_without_a_place(late, drains):
+    assert process_capacity.acquire(1)
+    try:
+        got = came_late(late, policy=DrainPolicy(max_concurrent=1))
+    finally:
+        process_capacity.release()
+
+    assert (Outcome.AT_CAPACITY, []) == (got.outcome, late[1])
+
+
+def test_nobody_waits_before_the_answer(late):
+    """As where the application raises, and the server is still to answer."""
+
+    def app(environ, start_response):
+        raise ValueError("its own")
+
+    got = came_late(late, app)
+
+    assert "its own" == str(got.raised)
+    assert {0} >= {seconds for seconds, _ in late[1]}
+
+
+def test_what_does_not_come_soon_has_a_drain(late, drains, monkeypatch):
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(lambda *asked: False))
+
+    assert (Outcome.COMPLETE, 1) == (came_late(late).outcome, len(drains))
+
+
+def test_a_look_that_fails_has_a_drain(late, drains, monkeypatch):
+    def fails(descriptor, wait_seconds):
+        raise OSError("no descriptor is left")
+
+    monkeypatch.setattr(GunicornConnection, "is_readable", staticmethod(fails))
+
+    assert (Outcome.COMPLETE, 1) == (came_late(late).outcome, len(drains))
+    assert 0 == process_capacity.active
+
+
+# --- a server that streams everything but lists ---------------------------------------------------
+
+
+def on_granian(app, body=BODY, *, closes=False):
+    """Serve a request as granian/wsgi.py does; return what happened, and all reports."""
+    events, reports = [], []
+
+    class Protocol:
+        def response_bytes(self, status, headers, body):
+            events.append(f"{status} {body!r}")
+
+        def response_iter(self, status, headers, answer):
+            events.append(f"{status} in pieces {[*iter(answer.__next__, None)]!r}")
+            answer.close()
+
+    def served(environ, start_response):
+        result = app(environ, start_response)
+        if closes:
+            result.close()
+        return result
+
+    environ, _ = make_environ(body, events, server="granian")
+    app = DrainMiddleware(app, on_report=reports.append)
+    wrapped = pytest.importorskip("granian.wsgi")._callback_wrapper(served, {})
+    wrapped(Protocol(), environ)
+    return events, [(report.outcome, report.bytes_discarded) for report in reports]
+
+
+@pytest.mark.parametrize("nbytes", [KIB, 100 * KIB], ids=["small", "large"])
+@pytest.mark.parametrize("make", [None, lambda environ, chunks: (*chunks,)], ids=["list", "tuple"])
+@pytest.mark.parametrize("headers", [[], [("Content-Length", "2")]], ids=["no length", "length"])
+def test_a_list_stays_a_list_where_others_are_streamed(make, headers, nbytes):
+    """And its body is discarded behind it, although nobody closes it."""
+    events, told = on_granian(answering(b"no", headers=headers, make=make), b"x" * nbytes)
+
+    assert ("413 b'no'", "read") == tuple(events[:2])
+    assert [(Outcome.COMPLETE, nbytes)] == told
+
+
+def test_a_list_that_is_closed_is_discarded_behind_once():
+    events, told = on_granian(NO, closes=True)
+
+    assert ["read", "413 b'no'"] == events
+    assert [(Outcome.COMPLETE, KIB)] == told
+
+
+def test_a_list_with_a_close_of_its_own_is_closed():
+    closed = []
+
+    class Closing(list):
+        def close(self):
+            closed.append(True)
+
+    on_granian(answering(make=lambda environ, chunks: Closing([b"no"])))
+
+    assert [True] == closed
+
+
+def test_where_nothing_is_freed_at_once_a_list_is_streamed_and_closed(monkeypatch):
+    monkeypatch.setattr("drainkit_wsgi._whole.FREES_AT_ONCE", False)
+    answers = []
+
+    def app(environ, start_response):
+        answers.append(NO(environ, start_response))
+        return answers[0]
+
+    result = serve(app, BODY, server="granian").result
+
+    assert not isinstance(result, list)
+    assert answers[0] == list(result)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------

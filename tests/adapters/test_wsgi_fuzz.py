@@ -250,17 +250,18 @@ POLICIES = st.builds(
 @contextlib.contextmanager
 def virtual_time(clock):
     """Time that moves only with the script, and a client that is quiet at once."""
-    modules = come_module, exchange_module, reading_module, upload_module
-    own = [module.time for module in modules], reading_module._QUIET_SECONDS
+    modules = exchange_module, reading_module, upload_module
+    own = [module.time for module in modules]
+    own_seconds = reading_module._QUIET_SECONDS, come_module._SOON_SECONDS
     for module in modules:
         module.time = SimpleNamespace(monotonic=clock, sleep=clock.advance)
-    reading_module._QUIET_SECONDS = 0.0
+    reading_module._QUIET_SECONDS = come_module._SOON_SECONDS = 0.0
     try:
         yield
     finally:
-        for module, time in zip(modules, own[0], strict=True):
+        for module, time in zip(modules, own, strict=True):
             module.time = time
-        reading_module._QUIET_SECONDS = own[1]
+        reading_module._QUIET_SECONDS, come_module._SOON_SECONDS = own_seconds
 
 
 @contextlib.contextmanager

@@ -63,8 +63,13 @@ _MISSED = """\
 - **Discarding:** with the heap kept for both, drainkit's loop is the server's own with one or two
   looks at the clock and the bounds. On granian hardly a page is made anew in either, so there is
   nothing to gain.
-- **Memory:** gunicorn's own reader holds up to a MiB and copies it, and glibc gives each thread of
-  a gthread worker a heap of its own, so that the first drain in a thread makes one grow.
+- **Memory:** gunicorn's own reader would hold up to a MiB and copy it; during a drain it receives
+  128 KiB at once. It varies on gthread because glibc gives each of its threads a heap of its own:
+  the first drain in a thread makes one grow, and nobody can tell which thread is next.
+- **granian WSGI:** it needs a third of the processor's time of other servers, so that the same work
+  of drainkit is a larger part there. Nothing tells whether a body has come, so that each is read,
+  behind its answer: that alone costs a tenth. What is left is some 900 steps of Python, as on every
+  server; 300 of them are those of a POST that is read.
 - **Whole servers:** what drainkit adds is more there than in process, where everything stays in
   the processor's caches. The least middleware is the floor, and *Profile* has what drainkit does
   beyond it. Where *without, again* differs from 1 by more than drainkit does, this machine cannot

@@ -5,7 +5,7 @@ its own, with a `Connection`.
 """
 
 from ._connection import Connection, waiting_bytes
-from ._rows import server_of
+from ._rows import row_of, server_of
 from ._server import Invitation, Server
 
-__all__ = ["Connection", "Invitation", "Server", "server_of", "waiting_bytes"]
+__all__ = ["Connection", "Invitation", "Server", "row_of", "server_of", "waiting_bytes"]

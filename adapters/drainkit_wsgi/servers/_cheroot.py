@@ -6,7 +6,7 @@ from typing import Any
 
 from drainkit_wsgi._types import Environ
 
-from ._connection import FileConnection, have_come
+from ._connection import FileConnection, chunked_bytes, have_come
 
 
 class CherootConnection(FileConnection):
@@ -24,6 +24,16 @@ class CherootConnection(FileConnection):
         except AttributeError:
             return False
         return have_come(nbytes, buffered_bytes, environ, file)
+
+    @staticmethod
+    def chunks_come(stream: Any, most_bytes: int) -> int | None:
+        """Tell it by that buffer."""
+        file = getattr(stream, "rfile", None)
+        try:
+            raw = file.peek(0) if file.has_data() else b""  # type: ignore[union-attr]
+        except AttributeError:
+            return None
+        return chunked_bytes(raw) if len(raw) <= most_bytes else None
 
     @property
     def socket(self) -> Any:

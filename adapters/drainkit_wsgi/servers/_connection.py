@@ -5,6 +5,8 @@ from __future__ import annotations
 import array
 import contextlib
 import math
+import re
+import select
 import selectors
 import sys
 import time
@@ -49,6 +51,32 @@ def have_come(nbytes: int, buffered_bytes: int, environ: Environ, connection: An
     with contextlib.suppress(OSError):
         buffered_bytes += waiting_bytes(descriptor)
     return buffered_bytes >= nbytes
+
+
+# The size of a plain chunk, whose line has no extension. It is small where all of it has come.
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,5})\r\n")
+
+
+def chunked_bytes(raw: bytes) -> int | None:
+    """Return how much content a chunked body has that is here from its beginning.
+
+    Args:
+        raw: The body as it came; behind it there may be more.
+
+    Returns:
+        ``None`` where its end is missing, and where a chunk has an extension or the end a trailer.
+    """
+    begin = nbytes = 0
+    # RFC 9112 section 7.1. Whatever is not as plain as here is the server's to read.
+    while (size := _CHUNK_SIZE.match(raw, begin)) is not None:
+        chunk_bytes = int(size[1], 16)
+        begin = size.end() + chunk_bytes + 2
+        if raw[begin - 2 : begin] != b"\r\n":
+            return None
+        if not chunk_bytes:
+            return nbytes
+        nbytes += chunk_bytes
+    return None
 
 
 def waiting_bytes(descriptor: int) -> int:
@@ -98,6 +126,28 @@ class Connection:
             nbytes: What is left of the body, whose length is known.
         """
         return False
+
+    @staticmethod
+    def chunks_come(stream: Any, most_bytes: int) -> int | None:
+        """Tell how much content an untouched chunked body has that has come with its end.
+
+        ``None`` where that cannot be known, or not yet.
+
+        Args:
+            stream: The server's own ``wsgi.input``.
+            most_bytes: It is not looked at where the server has more than this.
+        """
+        return None
+
+    reads_to_end: ClassVar[bool] = False
+    """Whether a read that gives less than it was asked for has come to the end of the body."""
+
+    piece_bytes: ClassVar[int | None] = None
+    """The size of read that costs a server least which gathers what it is asked for.
+
+    A larger one is then done in so many of these: none of them can be ended, so that all together
+    are as one. ``None`` where each is done as it is.
+    """
 
     @property
     def descriptor(self) -> int | None:
@@ -153,6 +203,10 @@ class Connection:
             descriptor: That of the connection.
             wait_seconds: How long to wait for it, while others run; ``0`` only looks.
         """
+        if hasattr(select, "poll"):  # as nearly everywhere; it needs no descriptor of its own
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(wait_seconds * 1000))
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
             return bool(selector.select(wait_seconds))

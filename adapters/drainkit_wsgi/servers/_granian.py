@@ -12,6 +12,11 @@ class GranianConnection(Connection):
 
     __slots__ = ()
 
+    # src/wsgi/types.rs, WSGIBody.fill_buffer: a read gathers what it is asked for, up to the end.
+    # The more that is the more often its buffer grows, and is copied.
+    reads_to_end = True
+    piece_bytes = 64 * 1024
+
     @property
     def threads(self) -> float | None:
         """What ``--blocking-threads`` says; ``None`` where the worker is not granian's own."""

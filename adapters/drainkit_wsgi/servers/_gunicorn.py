@@ -7,7 +7,7 @@ from typing import Any
 
 from drainkit_wsgi._types import Environ
 
-from ._connection import SocketConnection, have_come
+from ._connection import SocketConnection, chunked_bytes, have_come
 
 # gunicorn/config.py, Timeout and WorkerConnections
 _DEFAULT_TIMEOUT_SECONDS = 30
@@ -37,7 +37,9 @@ class GunicornConnection(SocketConnection):
     def __init__(self, environ: Environ, stream: Any, start_response: Any) -> None:
         """Take note of what gunicorn gives to its applications, and let it receive less at once."""
         super().__init__(environ, stream, start_response)
-        unreader: Any = getattr(getattr(stream, "reader", None), "unreader", None)
+        reader: Any = getattr(stream, "reader", None)
+        # gunicorn/http/body.py: the reader of chunks has it in its request.
+        unreader: Any = getattr(getattr(reader, "req", reader), "unreader", None)
         if hasattr(unreader, "max_body_chunk"):
             unreader.max_body_chunk = LARGEST_RECEIVE_BYTES
 
@@ -56,6 +58,15 @@ class GunicornConnection(SocketConnection):
         if buffered_bytes is None:
             return False
         return have_come(nbytes, buffered_bytes, environ, environ.get(GunicornConnection.key))
+
+    @staticmethod
+    def chunks_come(stream: Any, most_bytes: int) -> int | None:
+        """Tell it by the buffer of the connection."""
+        try:
+            buffer = stream.reader.req.unreader.buf  # gunicorn/http/body.py, ChunkedReader
+            return chunked_bytes(buffer.getvalue()) if buffer.tell() <= most_bytes else None
+        except AttributeError:
+            return None
 
     @property
     def threads(self) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 
@@ -53,7 +54,8 @@ SERVERS = (
         input_module="granian._granian",
         software="Granian",
         connection=GranianConnection,
-        largest_read_bytes=256 * 1024,  # its reads cost nothing more, and each costs drainkit
+        passes_lists=True,  # granian/wsgi.py, _callback_wrapper
+        largest_read_bytes=512 * 1024,  # in pieces; each look at the bounds costs drainkit
     ),
     Server(
         name="gevent",
@@ -109,24 +111,20 @@ SERVERS = (
     ),
 )
 
-_MOST_KNOWN = 64
-
-_known: dict[tuple[type, str], Server] = {}
-
 
 def server_of(environ: Environ) -> Server:
-    """Return the row of the server that made *environ*, or `UNKNOWN`."""
-    key = (type(environ.get("wsgi.input")), environ.get("SERVER_SOFTWARE", ""))
-    server = _known.get(key)
-    if server is None:
-        # One process serves under one name or two; a table that grew would be a mistake.
-        server = _find(*key)
-        if len(_known) < _MOST_KNOWN:
-            _known[key] = server
-    return server
+    """Return the row of the server that made an environ, or `UNKNOWN`."""
+    return row_of((type(environ.get("wsgi.input")), environ.get("SERVER_SOFTWARE", "")))
 
 
-def _find(input_class: type, software: str) -> Server:
+@functools.lru_cache(maxsize=64)  # one process serves under one name or two
+def row_of(signs: tuple[type, str]) -> Server:
+    """Return the row of a server, or `UNKNOWN`.
+
+    Args:
+        signs: The class of the ``wsgi.input`` in its environs, and their ``SERVER_SOFTWARE``.
+    """
+    input_class, software = signs
     for is_made_by in _made_by_module, _made_by_class:
         for server in SERVERS:
             if is_made_by(server, input_class):
