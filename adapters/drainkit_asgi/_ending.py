@@ -84,6 +84,7 @@ class Ending(Head):
         self._begin_drain(step, END)
         message = {**last, "more_body": True}
         if self._is_taken_at_once(last):
+            self._upload.wait_early()
             self._bytes_job = self._jobs.start(functools.partial(self._send_in_slices, message))
             self._upload.over()
         else:

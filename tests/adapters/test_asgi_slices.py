@@ -95,6 +95,14 @@ async def test_a_large_answer_over_tls_goes_out_as_the_client_takes_it(row):
     assert Outcome.COMPLETE is got.outcome
 
 
+@pytest.mark.parametrize("row", ["uvicorn", "uvicorn httptools"])
+async def test_uvicorn_is_told_to_wait_as_it_does_without_tls(row):
+    sliced = await serve(answering(PAGE), scheme="https", **on(row))
+    whole = await serve(answering(PAGE), **on(row))
+
+    assert (64 * KIB, None) == tuple(got.connection.transport.most_bytes for got in (sliced, whole))
+
+
 @pytest.mark.parametrize(
     ("scheme", "page"), [("http", PAGE), ("https", PAGE[: 512 * KIB])], ids=["plain", "smaller"]
 )
