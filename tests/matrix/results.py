@@ -54,12 +54,14 @@ def lost(matrix: Matrix) -> set[tuple[str, str, str]]:
     }
 
 
-def added(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Return a cell with the tries that it had and those that it had later.
+def added(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell with the tries that it had, if any, and those that it had later.
 
     Of times and sizes the least and the greatest are of all tries, and the one in the middle is of
     the later ones.
     """
+    if before is None:
+        return after
     problems = Counter(before["instead"]) + Counter(after["instead"])
     return {
         **after,
@@ -107,7 +109,10 @@ def merged(
         new = told["clients"]
         if again:
             new = {
-                name: {case: added(before[name][case], cell) for case, cell in cells.items()}
+                name: {
+                    case: added(before.get(name, {}).get(case), cell)
+                    for case, cell in cells.items()
+                }
                 for name, cells in new.items()
             }
         clients = {
