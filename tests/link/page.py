@@ -323,18 +323,15 @@ _PATIENCE = {
     ("gunicorn-sync", ""): (
         "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
     ),
-    ("cheroot", ""): (
-        "cheroot gives up a client that takes nothing for its `timeout`, 10 s; and over TLS one "
-        "that has not taken all by then"
-    ),
+    ("cheroot", ""): "cheroot gives up when a write takes longer than its `timeout`, 10 s",
     ("daphne", ""): (
         "Twisted closes a connection on which nothing came for 60 s, and 15 s later drops what is "
         "left to send; daphne has the whole body before it calls the application, and drainkit "
         "does nothing there"
     ),
     ("uwsgi-http", ""): (
-        "uWSGI gives up a client that takes nothing for its `socket-timeout`, 4 s: with "
-        "`--socket-timeout 120` these are whole"
+        "uWSGI gives up when a write takes longer than its `socket-timeout`, 4 s; with "
+        "`--socket-timeout 120` the page arrived over hotel Wi-Fi"
     ),
     ("granian", ""): (
         "granian closes what has brought no next request after `--http1-header-read-timeout`, "
