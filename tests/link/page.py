@@ -67,7 +67,8 @@ _MATRIX = """\
 
 The [delivery matrix](matrix.md) once more, with a link between. Fewer clients stand for all, each
 cell was tried {tries}, and a 422 that the application gives when it has read ten bytes is asked,
-too. Each deployment had a link of its own.{again}
+too. Each deployment had a link of its own. uvicorn and gunicorn's `asgi` worker chose uvloop over
+fibre and a satellite, where it was installed.{again}
 
 Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
 minute over hotel Wi-Fi, and two over a satellite, which is longer than some servers have
