@@ -201,6 +201,10 @@ class Body(Inbox):
         if self.is_left and not self.drain.finished:
             self._reached().leave()
 
+    def wait_early(self) -> None:
+        """Let the server take few bytes of the answer before its client does, if it can be told."""
+        self._reached().wait_early()
+
     def close(self) -> None:
         """Keep the server from reading on behind the answer where a bound said to stop."""
         report = self.drain.report

@@ -4,16 +4,19 @@
    returns when the bytes are out; where they wait for the body, it returns at once.
 2. The bytes of the last piece are sent while the body is being discarded, not before: a strict
    client does not read while it writes.
+3. Over TLS many bytes go out in slices, so that the server waits for the client before each: the
+   end behind them must not come long before the client has them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 
 import anyio
 
-from drainkit import DrainReport, Order, Outcome, Read
+from drainkit import RESPONSE_BUFFER_BYTES, DrainReport, Order, Outcome, Read
 
 from ._head import Head
 from ._jobs import Function, Job, Jobs
@@ -21,11 +24,19 @@ from ._messages import BODY, END, nbytes_of
 from ._types import Message, Scope, Send
 from ._upload import Upload
 
+# What asyncio encrypts of an answer in pieces before it lets the server wait
+# (asyncio/constants.py, FLOW_CONTROL_HIGH_WATER_SSL_WRITE): in slices it would be no less.
+_MOST_ENCRYPTED_BYTES = 512 * 1024
+# How long a client may take nothing of an answer behind its body, and at the most twice as long.
+# A client at 10 kB/s needs it: asyncio takes more when nearly all of that is out. Without slices a
+# server's patience and asyncio's were 35 seconds together, for the whole answer.
+_MOST_STALL_SECONDS = 60.0
+
 
 class Ending(Head):
     """The answer to one request, from its last piece to its end."""
 
-    __slots__ = ("_bytes_out", "_drain_job", "_jobs", "_upload")
+    __slots__ = ("_bytes_job", "_bytes_out", "_drain_job", "_jobs", "_slices_sent", "_upload")
 
     def __init__(self, scope: Scope, send: Send, upload: Upload, order: Order, jobs: Jobs) -> None:
         """Begin before the answer.
@@ -41,6 +52,8 @@ class Ending(Head):
         self._upload = upload
         self._jobs = jobs
         self._drain_job: Job | None = None
+        self._bytes_job: Job | None = None
+        self._slices_sent = 0
         # What the drain waits for before it ends the answer, if it must.
         self._bytes_out: anyio.Event | None = None
 
@@ -69,7 +82,49 @@ class Ending(Head):
             return
         self._bytes_out = anyio.Event()
         self._begin_drain(step, END)
-        await self._send_beside_drain({**last, "more_body": True}, self._send)
+        message = {**last, "more_body": True}
+        if self._is_taken_at_once(last):
+            self._upload.wait_early()
+            self._bytes_job = self._jobs.start(functools.partial(self._send_in_slices, message))
+            self._upload.over()
+        else:
+            await self._send_beside_drain(message, self._send)
+
+    def _is_taken_at_once(self, last: Message) -> bool:
+        """Whether the server takes all bytes of a piece before the client has taken many.
+
+        asyncio encrypts whatever is written at once (asyncio/sslproto.py, _do_write), and its
+        client has 30 seconds for what is left when the server closes, which it does when the
+        connection was not used for some seconds behind the end of the answer.
+        """
+        return self._scope.get("scheme") == "https" and nbytes_of(last) > _MOST_ENCRYPTED_BYTES
+
+    async def _send_in_slices(self, message: Message) -> None:
+        """Send the bytes of the last piece no faster than the client takes them.
+
+        In a job: the application would not have waited for that.
+        """
+        with contextlib.suppress(OSError):  # the client has left, and nobody else wants to know
+            await self._send_beside_drain(message, self._send_slices)
+
+    async def _send_slices(self, message: Message) -> None:
+        content = message["body"]
+        for begin in range(0, len(content), RESPONSE_BUFFER_BYTES):
+            slice_ = content[begin : begin + RESPONSE_BUFFER_BYTES]
+            await self._send({**message, "body": slice_})
+            self._slices_sent += 1
+
+    async def _are_slices_taken(self, out: anyio.Event) -> bool:
+        """Wait until all slices are sent; return early if the client takes none of them any more.
+
+        Only behind the drain, which has bounds of its own: a client may be busy with its body.
+        """
+        before = -1
+        while not out.is_set() and before != self._slices_sent:
+            before = self._slices_sent
+            with anyio.move_on_after(_MOST_STALL_SECONDS):
+                await out.wait()
+        return out.is_set()
 
     async def _discard_behind(self, last: Message) -> None:
         step = self._upload.answer()
@@ -107,6 +162,11 @@ class Ending(Head):
             self._upload.close()
             return
         if self._bytes_out is not None:
+            if self._bytes_job is not None and not await self._are_slices_taken(self._bytes_out):
+                self._bytes_job.stop()
+                self._cut(TimeoutError("the client took nothing of the answer"))
+                self._upload.close()
+                return
             await self._bytes_out.wait()
         try:
             await self._release_start(end)
@@ -160,3 +220,5 @@ class Ending(Head):
     async def _wait_for_drain(self) -> None:
         if self._drain_job is not None:
             await self._drain_job.wait()
+        if self._bytes_job is not None:
+            await self._bytes_job.wait()

@@ -207,12 +207,18 @@ class Response(Ending):
         self._forget_timer()
         flush_job, self._flush_job = self._flush_job, None
         drain_job, self._drain_job = self._drain_job, None
+        bytes_job, self._bytes_job = self._bytes_job, None
         try:
             if flush_job is not None:
                 await flush_job.end()
         finally:
-            if drain_job is not None:
-                await drain_job.end()
+            try:
+                if drain_job is not None:
+                    await drain_job.end()
+            finally:
+                # Behind the drain, which would end an answer whose bytes are out.
+                if bytes_job is not None:
+                    await bytes_job.end()
 
 
 _METHODS: dict[Plan, Callable[[Response, Message], Awaitable[None]]] = {

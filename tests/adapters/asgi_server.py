@@ -108,9 +108,13 @@ ROWS = {
 
 @dataclass
 class Transport:
-    """A connection that can be closed."""
+    """A connection that can be closed, and told how much of an answer it may hold."""
 
     closed: int = 0
+    most_bytes: int | None = None
+
+    def set_write_buffer_limits(self, high):
+        self.most_bytes = high
 
     def close(self):
         self.closed += 1

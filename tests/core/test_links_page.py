@@ -122,3 +122,27 @@ def test_an_unknown_link_lists_the_known_ones(capsys):
         __main__.main(["--link", "pigeon"])
 
     assert "satellite" in capsys.readouterr().err
+
+
+def test_the_page_says_what_was_planned_and_not_measured(matrices):
+    matrix = copy.deepcopy(matrices["hotel"])
+    before = page.text({}, {"hotel": matrix})
+    del matrix["deployments"]["wsgiref"]
+    del matrix["deployments"]["cheroot"]["with"]["clients"]["httpx"]["302"]
+    after = page.text({}, {"hotel": matrix})
+
+    for words in ("`wsgiref`", "1 cells of `httpx` with drainkit"):
+        assert words not in before
+        assert words in after.partition("Not measured: ")[2].partition("\n")[0]
+
+
+def test_the_page_says_how_often_what_was_lost_was_tried(matrices):
+    (name, client, case), *_ = sorted(results.lost(matrices["hotel"]))
+    matrix = copy.deepcopy(matrices["hotel"])
+    matrix["tries"] = 8
+    once = page.text({}, {"hotel": matrix})
+    matrix["deployments"][name]["with"]["clients"][client][case]["tries"] = 9
+    again = page.text({}, {"hotel": matrix})
+
+    assert "in all (`--again`)" not in once
+    assert "up to 9 times in all (`--again`)" in again

@@ -182,3 +182,42 @@ def test_a_cell_is_one_line_of_the_json(measured):
 
     assert len(cells) == sum(picture.total(measured, half)[1] for half in ("with", "without"))
     assert measured == json.loads("\n".join(lines))
+
+
+def test_what_was_lost_is_tried_again_and_its_tries_are_added():
+    lost = {
+        **{"tries": 1, "delivered": 0, "instead": {"lost: reset": 1}},
+        **{"first_byte_seconds": None, "seconds": [2.0, 2.0, 2.0]},
+        **{"uploaded_bytes": [9, 9, 9], "taken_bytes": None},
+    }
+    later = {
+        **{"tries": 2, "delivered": 1, "instead": {"lost: reset": 1}},
+        **{"first_byte_seconds": [0.5, 0.5, 0.5], "seconds": [1.0, 1.5, 1.5]},
+        **{"uploaded_bytes": [7, 8, 8], "taken_bytes": None},
+    }
+    whole = {**later, "tries": 1, "delivered": 1, "instead": {}}
+    halves = {
+        half: {"clients": {"curl": {"413": lost, "302": whole}}} for half in ("with", "without")
+    }
+    before = {"command": "first", "tries": 1, "deployments": {"wsgiref": halves}}
+    unit = __main__.Unit(DEPLOYMENTS["wsgiref"], True, [])
+    told = {"date": "2030-01-01T00:00+00:00", "error": None, "clients": {"curl": {"413": later}}}
+    after = results.merged(before, [(unit, told)], command="mine", tries=2, again=True)
+    cells = after["deployments"]["wsgiref"]["with"]["clients"]["curl"]
+
+    assert {("wsgiref", "curl", "413")} == results.lost(before)
+    assert {
+        **{"tries": 3, "delivered": 1, "instead": {"lost: reset": 2}},
+        **{"first_byte_seconds": [0.5, 0.5, 0.5], "seconds": [1.0, 1.5, 2.0]},
+        **{"uploaded_bytes": [7, 8, 9], "taken_bytes": None},
+    } == cells["413"]
+    assert whole == cells["302"]
+    assert ("first", 1) == (after["command"], after["tries"])
+
+
+def test_where_nothing_is_lost_nothing_is_tried_again(capsys, tmp_path):
+    out = tmp_path / "matrix.json"
+
+    assert 0 == __main__.main(["--again", "--json", str(out), "--servers", "wsgiref"])
+    assert "nothing to measure" in capsys.readouterr().out
+    assert not out.exists()

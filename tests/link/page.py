@@ -4,7 +4,9 @@ Nothing in it was written by hand; ``tests/core/test_links_page.py`` fails when 
 JSON says.
 """
 
+import itertools
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.link.answers import CLIENTS
 from tests.link.links import LINKS, MTU_BYTES
 from tests.matrix import page as matrix_page
 from tests.matrix import picture as matrix_picture
-from tests.matrix import questions, results
+from tests.matrix import plan, questions, results
 from tests.matrix.deployments import OVER_UNIX, reason
 from tests.matrix.questions import Question, Row
 from tests.matrix.results import WITH, WITHOUT, Matrix
@@ -65,17 +67,22 @@ _MATRIX = """\
 
 The [delivery matrix](matrix.md) once more, with a link between. Fewer clients stand for all, each
 cell was tried {tries}, and a 422 that the application gives when it has read ten bytes is asked,
-too. Each deployment had a link of its own.
+too. Each deployment had a link of its own. uvicorn and gunicorn's `asgi` worker chose uvloop over
+fibre and a satellite, where it was installed.{again}
 
 Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
-minute over hotel Wi-Fi, which is longer than some servers have patience: what they cut, they cut
-from who only asked for the page, too (a GET without drainkit, over the same link: gunicorn `sync`
-after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS after 38 to 42 s, cheroot over TLS
-after 14 s). uvicorn without drainkit brings that page over TLS to an upload all the same, since
-what comes of the upload ends its wait for the next request; with drainkit and
-`--timeout-keep-alive 60` it does, too.
+minute over hotel Wi-Fi, and two over a satellite, which is longer than some servers have
+patience: what they cut, they cut from who only asked for the page, too (a GET without drainkit,
+over hotel Wi-Fi: gunicorn `sync` after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS
+after 38 to 42 s, cheroot over TLS after 14 s). Behind an upload drainkit sends such a page over TLS
+on the servers for asyncio as the client takes it ([](when-and-how-long.md)). Before it did so,
+uvicorn cut it with drainkit only, since what comes of an upload ends its wait for the next request.
 
 """
+
+_AGAIN = """
+What was lost with drainkit was tried up to {tries} times in all (`--again`), and counts as whole
+only if every try was."""
 
 
 def pictures(record_: dict[str, Any], matrices: dict[str, Matrix]) -> dict[Path, str]:
@@ -201,12 +208,26 @@ def _outcome(record_: dict[str, Any], row: dict[str, Any] | None) -> str:
     return picture.outcome(row, record_["size_bytes"], record_["limit_seconds"])
 
 
+def _again(matrices: dict[str, Matrix]) -> str:
+    """Return how often cells were tried that were lost at first; nothing where none was."""
+    tries = {
+        cell["tries"]
+        for matrix in matrices.values()
+        for row in matrix["deployments"].values()
+        for half in (WITHOUT, WITH)
+        for cells in row.get(half, {}).get("clients", {}).values()
+        for cell in cells.values()
+        if cell["tries"] > matrix["tries"]
+    }
+    return _AGAIN.format(tries=max(tries)) if tries else ""
+
+
 def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
     tries = {matrix["tries"] for matrix in matrices.values()}
     times = "once" if tries == {1} else f"{min(tries)} to {max(tries)} times"
     if tries == {2}:
         times = "twice"
-    yield _MATRIX.format(tries=times)
+    yield _MATRIX.format(tries=times, again=_again(matrices))
     for name, matrix in matrices.items():
         size = matrix["clients"]["eager"]["upload_bytes"]
         file = results.link_path(name).name
@@ -219,13 +240,31 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
         yield f"```console\n{matrix['command']}\n```\n"
         for asked in asked_of(name, matrix):
             yield f"![{questions.described(asked)}](links-{asked.name}.svg)\n"
+        if words := ", ".join(_left_out(name, matrix)):
+            yield f"Not measured: {words}.\n"
         rows = list(_not_whole(matrix))
         if not rows:
             yield "With drainkit every cell is whole.\n"
             continue
         yield "With drainkit these are not whole:\n"
-        head = ("deployments", "answer", "cells", "of these whole without drainkit", "why")
+        head = ("deployments", "answer", "cells", "tries", "of these whole without drainkit", "why")
         yield from matrix_page.table(head, rows)
+
+
+def _left_out(name: str, matrix: Matrix) -> Iterator[str]:
+    """Return what the plan has and a matrix has not: deployments, and cells of the others."""
+    absent: Counter[tuple[str, str]] = Counter()
+    for row in plan.deployments([], name):
+        halves = matrix["deployments"].get(row.name)
+        if halves is None:
+            yield f"`{row.name}`"
+            continue
+        for half, cell in itertools.product((WITHOUT, WITH), plan.cells(row, [], [], 1, name)):
+            cells = halves[half]["clients"].get(cell.client.name, {})
+            absent[cell.client.name, half] += cell.case.name not in cells
+    for (client, half), count in absent.items():
+        if count:
+            yield f"{count} cells of `{client}` {half} drainkit"
 
 
 def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
@@ -244,7 +283,14 @@ def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
             for name, client in places
         ]
         whole = sum(case in cells and is_whole(cells[case]) for cells in bare)
-        yield names, case, str(len(places)), str(whole), why
+        tried = [
+            matrix["deployments"][name][WITH]["clients"][client][case] for name, client in places
+        ]
+        lost, tries = (
+            sum(cell["tries"] - cell["delivered"] for cell in tried),
+            sum(cell["tries"] for cell in tried),
+        )
+        yield names, case, str(len(places)), f"{lost} of {tries} lost", str(whole), why
 
 
 # What the rows of a picture are, and the deployments that belong there.
@@ -278,7 +324,16 @@ _PATIENCE = {
     ("gunicorn-sync", ""): (
         "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
     ),
-    ("cheroot", ":tls"): "cheroot's `timeout`, 10 s, is over while it writes to a TLS connection",
+    ("cheroot", ""): "cheroot gives up when a write takes longer than its `timeout`, 10 s",
+    ("daphne", ""): (
+        "Twisted closes a connection on which nothing came for 60 s, and 15 s later drops what is "
+        "left to send; daphne has the whole body before it calls the application, and drainkit "
+        "does nothing there"
+    ),
+    ("uwsgi-http", ""): (
+        "uWSGI gives up when a write takes longer than its `socket-timeout`, 4 s; with "
+        "`--socket-timeout 120` the page arrived over hotel Wi-Fi"
+    ),
     ("granian", ""): (
         "granian closes what has brought no next request after `--http1-header-read-timeout`, "
         "30 s, though it is still sending; so it does without drainkit where an application "
@@ -286,9 +341,9 @@ _PATIENCE = {
     ),
     **{
         (server, end): (
-            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what is left "
-            "to send over TLS; and the server closes when the connection was not used again "
-            "for 5 s, though it is still sending"
+            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what it holds "
+            "itself of an answer over TLS, up to a megabyte; and the server closes when the "
+            "connection was not used again for 5 s, though that has not been sent"
         )
         for server in ("uvicorn", "hypercorn-asyncio", "gunicorn-asgi", "gunicorn-uvicorn")
         for end in (":tls", ":h2")

@@ -3,7 +3,8 @@
 Without a choice it measures everything, writes ``docs/matrix.json`` and from it the page and the
 picture. With one, what was measured takes its place in what stands there. ``--link NAME`` lays an
 emulated link between clients and servers, and writes ``docs/matrix-link-NAME.json`` and the page of
-the links.
+the links. ``--again`` tries what was lost with drainkit once more, with it and without, and adds to
+the tries that stand there.
 """
 
 import argparse
@@ -50,6 +51,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--traces", type=Path, help="a folder for the packets of what is lost")
     parser.add_argument("--at-once", type=_positive, default=2, help="deployments at a time")
     parser.add_argument("--only", choices=[results.WITH, results.WITHOUT], help="with drainkit?")
+    parser.add_argument(
+        "--again", action="store_true", help="only what is lost with drainkit, and add its tries"
+    )
     parser.add_argument("--json", type=Path, help="where it is written")
     parser.add_argument("--list", action="store_true", help="list all names and measure nothing")
     parser.add_argument(
@@ -78,6 +82,12 @@ def _units(options: argparse.Namespace) -> list[Unit]:
         (row, plan.cells(row, options.clients, options.cases, options.tries, options.link))
         for row in plan.deployments(options.servers, options.link)
     ]
+    if options.again:
+        lost = results.lost(results.load(options.json))
+        chosen = [
+            (row, [cell for cell in cells if (row.name, cell.client.name, cell.case.name) in lost])
+            for row, cells in chosen
+        ]
     units = [Unit(row, wrap, cells) for row, cells in chosen if cells for wrap in halves]
     if options.link is not None:
         # Those that take longest begin first: nothing waits for them in the end.
@@ -112,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except plan.UnknownError as error:
             print(f"error: {error}", file=sys.stderr)
             return _BAD_ARGUMENTS
+        if not units:
+            _say("there is nothing to measure")
+            return 0
         if options.link is not None and (why := unavailable()):
             print(f"error: {why}", file=sys.stderr)
             return _BAD_ARGUMENTS
@@ -128,7 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = [word for word in sys.argv[1:] if word not in ("--traces", str(options.traces))]
         command = shlex.join(["nox", "-s", "matrix", *(["--", *words] if words else [])])
         matrix = results.merged(
-            results.load(options.json), done, command=command, tries=options.tries, link=link
+            results.load(options.json),
+            done,
+            command=command,
+            tries=options.tries,
+            link=link,
+            again=options.again,
         )
         options.json.write_text(results.text(matrix), encoding="utf-8")
         _say(f"wrote {options.json}")

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.link.links import Link
 from tests.link.namespace import congestion_control
 from tests.matrix import plan
 from tests.matrix.deployments import DEPLOYMENTS, program_version
-from tests.matrix.run import Unit
+from tests.matrix.run import Unit, is_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 JSON_PATH = ROOT / "docs" / "matrix.json"
@@ -30,6 +31,8 @@ def link_path(link: str) -> Path:
 
 Matrix = dict[str, Any]
 WITH, WITHOUT = "with", "without"
+# What a cell has the least, the median and the greatest of, or None.
+_SPREADS = ("first_byte_seconds", "seconds", "uploaded_bytes", "taken_bytes")
 
 
 def load(path: Path) -> Matrix:
@@ -40,6 +43,41 @@ def load(path: Path) -> Matrix:
     return matrix
 
 
+def lost(matrix: Matrix) -> set[tuple[str, str, str]]:
+    """Return the cells that are not whole with drainkit: deployment, client and case."""
+    return {
+        (name, client, case)
+        for name, row in matrix["deployments"].items()
+        for client, cells in row.get(WITH, {}).get("clients", {}).items()
+        for case, cell in cells.items()
+        if not is_whole(cell)
+    }
+
+
+def added(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """Return a cell with the tries that it had, if any, and those that it had later.
+
+    Of times and sizes the least and the greatest are of all tries, and the one in the middle is of
+    the later ones.
+    """
+    if before is None:
+        return after
+    problems = Counter(before["instead"]) + Counter(after["instead"])
+    return {
+        **after,
+        "tries": before["tries"] + after["tries"],
+        "delivered": before["delivered"] + after["delivered"],
+        "instead": dict(problems.most_common()),
+        **{key: _widened(before.get(key), after.get(key)) for key in _SPREADS},
+    }
+
+
+def _widened(before: list[float] | None, after: list[float] | None) -> list[float] | None:
+    if before is None or after is None:
+        return after or before
+    return [min(before[0], after[0]), after[1], max(before[2], after[2])]
+
+
 def merged(
     matrix: Matrix,
     done: Iterable[tuple[Unit, dict[str, Any]]],
@@ -47,6 +85,7 @@ def merged(
     command: str,
     tries: int,
     link: Link | None = None,
+    again: bool = False,
 ) -> Matrix:
     """Return a matrix with what a run has measured in the place of what stood there.
 
@@ -59,20 +98,33 @@ def merged(
         command: What repeats the run.
         tries: How often each cell was tried, at most.
         link: What lay between; None for nothing.
+        again: Whether the tries are added to those of the cells that stood there; *command* and
+            *tries* stay, too.
     """
     deployments: dict[str, Any] = dict(matrix["deployments"])
     for unit, told in done:
         row = dict(deployments.get(unit.deployment.name, {}))
         half = WITH if unit.wrap else WITHOUT
         before = row.get(half, {}).get("clients", {})
+        new = told["clients"]
+        if again:
+            new = {
+                name: {
+                    case: added(before.get(name, {}).get(case), cell)
+                    for case, cell in cells.items()
+                }
+                for name, cells in new.items()
+            }
         clients = {
-            name: {**before.get(name, {}), **told["clients"].get(name, {})}
+            name: {**before.get(name, {}), **new.get(name, {})}
             for name in CLIENTS
-            if name in before or name in told["clients"]
+            if name in before or name in new
         }
         row["versions"] = unit.deployment.versions()
         row[half] = {**told, "clients": clients}
         deployments[unit.deployment.name] = row
+    if again:
+        command, tries = matrix["command"], matrix["tries"]
     return {
         "command": command,
         **({} if link is None else {"link": _described(link)}),

@@ -36,6 +36,9 @@ class Connection:
         Does nothing twice.
         """
 
+    def wait_early(self) -> None:
+        """Let ``send`` wait for the client behind few bytes, where it would wait behind many."""
+
     def close(self) -> None:
         """Close behind the answer, where the server would go on discarding without a bound."""
 

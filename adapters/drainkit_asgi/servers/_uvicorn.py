@@ -1,8 +1,10 @@
-"""What uvicorn must be told: to stop discarding where a bound said so."""
+"""What uvicorn must be told: to stop discarding where a bound said so, and to wait over TLS."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from drainkit import RESPONSE_BUFFER_BYTES
 
 from ._row import Connection
 
@@ -15,10 +17,19 @@ class UvicornConnection(Connection):
 
     __slots__ = ()
 
+    def _cycle(self) -> Any:
+        # uvicorn/protocols/http/*_impl.py: receive is a method of the RequestResponseCycle.
+        return getattr(self._receive, "__self__", None)
+
+    def wait_early(self) -> None:
+        """Wait as on a connection without TLS, where asyncio has 64 KiB and not 512."""
+        transport = getattr(self._cycle(), "transport", None)
+        if transport is not None:
+            transport.set_write_buffer_limits(high=RESPONSE_BUFFER_BYTES)
+
     def close(self) -> None:
         """Close the connection; over HTTP/2, where it has other streams, end the stream."""
-        # uvicorn/protocols/http/*_impl.py: receive is a method of the RequestResponseCycle.
-        cycle: Any = getattr(self._receive, "__self__", None)
+        cycle = self._cycle()
         transport = getattr(cycle, "transport", None)
         stream: Any = getattr(cycle, "stream", None)
         if transport is None:
