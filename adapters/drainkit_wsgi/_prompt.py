@@ -7,7 +7,6 @@ Whatever it does not know it leaves to a `Response`, which goes on where it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Protocol
 
 from drainkit import RESPONSE_BUFFER_BYTES, BodyKind, Framing, Moment, lacks_length
@@ -24,7 +23,7 @@ from ._response import (
 )
 from ._types import ExcInfo, Headers, StartResponse, Write
 from ._upload import Facts
-from ._whole import closing, whole_length
+from ._whole import Whole, whole_length
 
 _BY_LENGTH = Framing(BodyKind.LENGTH)
 
@@ -151,10 +150,7 @@ class PromptResponse(Iterator[bytes]):
             if nbytes is None:
                 return self
             self.passed_bytes = nbytes
-            is_list = self._facts[2].passes_lists
-            if is_list and type(result) is list:  # nobody would close it
-                return closing(result, partial(owner.discard, is_answered=True), is_list=True)
-            return closing(result, self.close, is_list=is_list)
+            return Whole(result, self.close)
         if moment is _FIRST:
             self._release(nbytes)
             if owner.take_what_has_come():

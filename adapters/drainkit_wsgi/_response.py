@@ -25,7 +25,7 @@ from drainkit import Framing, Moment, Moments, Order, Plan
 from ._proxies import reads_no_further
 from ._types import Environ, ExcInfo, Headers, StartResponse, Write
 from ._upload import Upload
-from ._whole import closing, whole_length
+from ._whole import Whole, whole_length
 from .servers import Server
 
 # What a status line begins with (PEP 3333).
@@ -160,12 +160,11 @@ class Response(Iterator[bytes]):
             plan = self._order.end(length)
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
-                return closing(result, self.close, is_list=upload.server.passes_lists)
+                return Whole(result, self.close)
             if upload.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
                 if upload.waits_until_taken:
-                    is_list = upload.server.passes_lists
-                    return closing(result, self._close_when_taken, is_list=is_list)
+                    return Whole(result, self._close_when_taken)
                 return result
             return self
         # Now and not with the first item: some servers take the status before they ask for it.

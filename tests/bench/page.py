@@ -68,8 +68,9 @@ _MISSED = """\
   the first drain in a thread makes one grow, and nobody can tell which thread is next.
 - **granian WSGI:** it needs a third of the processor's time of other servers, so that the same work
   of drainkit is a larger part there. Nothing tells whether a body has come, so that each is read,
-  behind its answer: that alone costs a tenth. What is left is some 900 steps of Python, as on every
-  server; 300 of them are those of a POST that is read.
+  behind its answer: that alone costs a tenth. And granian closes no list, so that an early answer
+  is given to it as something else, which it streams: that alone costs a fifth. What is left is some
+  900 steps of Python, as on every server; 300 of them are those of a POST that is read.
 - **Whole servers:** what drainkit adds is more there than in process, where everything stays in
   the processor's caches. The least middleware is the floor, and *Profile* has what drainkit does
   beyond it. Where *without, again* differs from 1 by more than drainkit does, this machine cannot

@@ -54,7 +54,6 @@ SERVERS = (
         input_module="granian._granian",
         software="Granian",
         connection=GranianConnection,
-        passes_lists=True,  # granian/wsgi.py, _callback_wrapper
         largest_read_bytes=512 * 1024,  # in pieces; each look at the bounds costs drainkit
     ),
     Server(

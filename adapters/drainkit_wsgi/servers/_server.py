@@ -42,8 +42,6 @@ class Server:
         moments_with_length: The same, for a body whose length is known; ``None`` is *moments*.
         ends_behind_close: Whether it writes the last chunk of an answer without a Content-Length
             only when it has called the iterable's ``close()``.
-        passes_lists: It passes a list on in one piece, and closes none; what else it is given it
-            streams, which costs it much more.
         closes_silently: It closes its connection behind every answer, and does not say so. A client
             would send its next request into the close, so drainkit says it for an early answer.
         connection: How its connections are reached.
@@ -62,7 +60,6 @@ class Server:
     moments: Moments = ANSWER_FIRST
     moments_with_length: Moments | None = None
     ends_behind_close: bool = False
-    passes_lists: bool = False
     closes_silently: bool = False
     connection: type[Connection] = Connection
     holds: Resource | None = None
