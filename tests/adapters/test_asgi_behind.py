@@ -315,7 +315,9 @@ async def test_behind_the_answer_receive_is_the_disconnect_and_a_message_the_ser
 
 
 @pytest.mark.parametrize(
-    "headers", [[(b"Content-Type", b"text/event-stream")], [(b"x",)], iter([])], ids=repr
+    "headers",
+    [[(b"Content-Type", b"text/event-stream")], [(b"x",)], iter([])],
+    ids=["a stream of events", "malformed", "an iterator"],
 )
 async def test_a_start_that_the_server_would_send_or_refuse_is_not_held(headers):
     async def app(scope, receive, send):
