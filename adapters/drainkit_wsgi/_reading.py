@@ -74,7 +74,6 @@ class Reading:
         "_descriptor",
         "_drain",
         "_kept",
-        "_read_bytes",
         "_stream",
         "_unseen_bytes",
         "client_is_quiet",
@@ -103,7 +102,6 @@ class Reading:
         self._connection = connection
         self._descriptor = descriptor
         self._kept = kept
-        self._read_bytes = 0
         self._asked_at = 0.0
         self._unseen_bytes = 1
         self._cut_outcome = Outcome.IDLE
@@ -219,19 +217,20 @@ class Reading:
         drain, kept = self._drain, self._kept
         remaining = drain.remaining_bytes
         error: Exception | None = None
-        self._read_bytes = 0
+        data = b""
         started = time.monotonic()
         deadline.allow(step.wait_seconds, step.most_seconds)
         try:
-            self._read(step.max_bytes)
+            data = self._stream.read(step.max_bytes)
         except Exception as exc:
             error = exc.with_traceback(None)  # or that and this frame would hold each other
         now = time.monotonic()
-        nbytes = self._read_bytes
+        nbytes = len(data)
         if self._descriptor is None:
             moved(now)
         is_broken_off = error is not None or (deadline.fired and nbytes != remaining)
         if kept is not None:
+            kept.add(data)
             kept.is_cut = is_broken_off
         if is_broken_off:
             return self._broken_off(error, nbytes, now, deadline)
@@ -249,20 +248,6 @@ class Reading:
             return drain.stop(Outcome.IDLE, now)
         return next_step
 
-    def _read(self, max_bytes: int) -> None:
-        """Read once, or in pieces that are as one read; keep what is to be kept."""
-        read, kept = self._stream.read, self._kept
-        piece_bytes = self._connection.piece_bytes or max_bytes
-        while True:
-            left_bytes = max_bytes - self._read_bytes
-            data = read(left_bytes if left_bytes < piece_bytes else piece_bytes)
-            nbytes = len(data)
-            self._read_bytes += nbytes
-            if kept is not None:
-                kept.add(data)
-            if nbytes < piece_bytes or nbytes == left_bytes:
-                return
-
     def _broken_off(
         self, error: Exception | None, nbytes: int, now: float, deadline: Deadline
     ) -> DrainReport:
@@ -278,7 +263,6 @@ class Reading:
                 return step
             # The server's own time limit was shorter, or by a tick; or there was a hurry.
             return drain.stop(self._cut_outcome, now, "" if error is None else str(error))
-        drain.bytes_discarded += nbytes  # what came in pieces before one of them failed
         if isinstance(error, OSError):
             return drain.stop(Outcome.DISCONNECTED, now, str(error))
         # The server found the body malformed; it knows not to use the connection again.

@@ -12,7 +12,6 @@ from drainkit import CONTROL_KEY, DrainControl, DrainPolicy, Outcome, process_ca
 from drainkit.testing import Disconnect, ScriptedBody, Silence
 from drainkit_wsgi import DrainMiddleware, Exchange
 from tests.adapters.wsgi_server import (
-    KIB,
     Result,
     answering,
     generator,
@@ -843,65 +842,6 @@ def test_that_uwsgi_closes_behind_an_early_answer_is_said(uwsgi, make, headers):
     assert ["close"] == early.header("connection")
     assert [] == serve(read_first, server="uwsgi").header("connection")
     assert [] == serve(NO, server="uwsgi", length=0).header("connection")
-
-
-# --- reads in pieces ------------------------------------------------------------------------------
-
-
-class Asked(ScriptedBody):
-    """A body that takes note of how much is asked for, and gathers that."""
-
-    def __init__(self, script):
-        super().__init__(script)
-        self.asked = []
-
-    def read(self, size=-1):
-        self.asked.append(size)
-        return super().read(size)
-
-
-def test_where_a_large_read_costs_more_it_is_done_in_pieces():
-    """None of granian's can be ended, so that several are as good as one."""
-    body = Asked([b"x" * 4096 * KIB])
-    got = serve(NO, body, server="granian")
-
-    assert (Outcome.COMPLETE, 4096 * KIB) == (got.outcome, got.report.bytes_discarded)
-    assert 64 * KIB == max(body.asked)
-
-
-def test_what_came_in_pieces_before_the_client_left_is_counted():
-    script = [b"x" * 1400 * KIB, Disconnect()]
-    got = serve(NO, ScriptedBody(script), server="granian", length=4096 * KIB)
-
-    assert Outcome.DISCONNECTED is got.outcome
-    assert 1400 * KIB - 64 * KIB < got.report.bytes_discarded <= 1400 * KIB  # all whole pieces
-
-
-def test_pieces_are_bounded_as_one_read():
-    body = Asked([b"x" * 4096 * KIB])
-    got = serve(
-        NO,
-        body,
-        server="granian",
-        policy=DrainPolicy(max_bytes=1500 * KIB),
-        **CHUNKED,
-        **{"wsgi.input_terminated": True},
-    )
-
-    assert (Outcome.BYTE_LIMIT, 1500 * KIB) == (got.outcome, got.report.bytes_discarded)
-
-
-def test_an_application_that_reads_late_has_what_came_in_pieces():
-    body = bytes(range(256)) * 4 * 200
-    read = []
-
-    def make(environ, chunks):
-        yield b"r" * 100_000
-        read.append(environ["wsgi.input"].read())
-
-    got = serve(answering(status="200 OK", make=make), body, server="granian")
-
-    assert (None, [body]) == (got.raised, read)
 
 
 # --- behind a proxy -------------------------------------------------------------------------------

@@ -142,13 +142,6 @@ class Connection:
     reads_to_end: ClassVar[bool] = False
     """Whether a read that gives less than it was asked for has come to the end of the body."""
 
-    piece_bytes: ClassVar[int | None] = None
-    """The size of read that costs a server least which gathers what it is asked for.
-
-    A larger one is then done in so many of these: none of them can be ended, so that all together
-    are as one. ``None`` where each is done as it is.
-    """
-
     @property
     def descriptor(self) -> int | None:
         """The file descriptor; ``None`` when there is none, and no deadline can end a read."""

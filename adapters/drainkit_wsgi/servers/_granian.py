@@ -12,10 +12,7 @@ class GranianConnection(Connection):
 
     __slots__ = ()
 
-    # src/wsgi/types.rs, WSGIBody.fill_buffer: a read gathers what it is asked for, up to the end.
-    # The more that is the more often its buffer grows, and is copied.
-    reads_to_end = True
-    piece_bytes = 64 * 1024
+    reads_to_end = True  # src/wsgi/types.rs, WSGIBody.fill_buffer
 
     @property
     def threads(self) -> float | None:

@@ -54,7 +54,7 @@ SERVERS = (
         input_module="granian._granian",
         software="Granian",
         connection=GranianConnection,
-        largest_read_bytes=512 * 1024,  # in pieces; each look at the bounds costs drainkit
+        largest_read_bytes=256 * 1024,  # its reads cost nothing more, and each costs drainkit
     ),
     Server(
         name="gevent",
