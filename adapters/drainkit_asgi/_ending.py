@@ -20,7 +20,7 @@ from drainkit import RESPONSE_BUFFER_BYTES, DrainReport, Order, Outcome, Read
 
 from ._head import Head
 from ._jobs import Function, Job, Jobs
-from ._messages import BODY, END, nbytes_of
+from ._messages import BODY, END, nbytes_of, own
 from ._types import Message, Scope, Send
 from ._upload import Upload
 
@@ -67,7 +67,7 @@ class Ending(Head):
         if isinstance(step, DrainReport):
             await self._end_without_drain(last)
         else:
-            self._begin_drain(step, last)
+            self._begin_drain(step, own(last))
             self._upload.over()
 
     async def _discard_between(self, last: Message) -> None:
@@ -80,11 +80,14 @@ class Ending(Head):
             self._begin_drain(step, last)  # there are no bytes to send before it
             self._upload.over()
             return
+        message: Message = {**last, "more_body": True}
+        is_taken_at_once = self._is_taken_at_once(last)
+        if is_taken_at_once:
+            message = own(message)
+            self._upload.wait_early()
         self._bytes_out = anyio.Event()
         self._begin_drain(step, END)
-        message = {**last, "more_body": True}
-        if self._is_taken_at_once(last):
-            self._upload.wait_early()
+        if is_taken_at_once:
             self._bytes_job = self._jobs.start(functools.partial(self._send_in_slices, message))
             self._upload.over()
         else:

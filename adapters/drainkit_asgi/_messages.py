@@ -184,6 +184,14 @@ def nbytes_of(message: Message) -> int:
     return len(message.get("body", b""))
 
 
+def own(message: Message) -> Message:
+    """Return a message that is sent behind its ``send()``, when its sender may use its buffer."""
+    content = message.get("body", b"")
+    if isinstance(content, (bytearray, memoryview)):
+        return {**message, "body": bytes(content)}
+    return message
+
+
 def joined(first: Message | None, second: Message) -> Message:
     """Return two messages of an answer's content as one; ``None`` is nothing."""
     if first is None:

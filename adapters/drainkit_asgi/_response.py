@@ -17,7 +17,17 @@ from drainkit import RESPONSE_BUFFER_BYTES, Order, Plan, Stage
 
 from ._ending import Ending
 from ._jobs import Handle, Job, Jobs
-from ._messages import BODY, END, FILES, LAST_MESSAGES, START, joined, nbytes_of, start_fields
+from ._messages import (
+    BODY,
+    END,
+    FILES,
+    LAST_MESSAGES,
+    START,
+    joined,
+    nbytes_of,
+    own,
+    start_fields,
+)
 from ._types import Message, Scope, Send
 from ._upload import Upload
 
@@ -157,7 +167,7 @@ class Response(Ending):
         await super()._release_start(whole)
 
     async def _keep(self, message: Message) -> None:
-        self._body = message
+        self._body = own(message)
 
     async def _pass(self, message: Message) -> None:
         await self._release_start()

@@ -51,7 +51,8 @@ class Watch:
 
     def _arm(self, since: float) -> None:
         self._is_armed = True
-        self._loop.call_at(since + SOON_SECONDS, self._look)
+        # In no request's context, which would live as long as others wait.
+        self._loop.call_at(since + SOON_SECONDS, self._look, context=contextvars.Context())
 
     def _look(self) -> None:
         self._is_armed = False

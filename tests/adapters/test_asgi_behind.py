@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import logging
+import weakref
 
 import anyio
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
+from drainkit_asgi._watch import Watch
 from tests.adapters.asgi_server import (
     GRANIAN,
     KIB,
@@ -382,3 +384,30 @@ async def test_requests_beside_each_other_are_told_apart():
     assert [("/1", 1), ("/2", 2), ("/3", 3)] == sorted(
         (report.path, report.bytes_discarded) for report in reports
     )
+
+
+class Waits:
+    def __init__(self):
+        self.context = contextvars.Context()
+
+    def waited(self):
+        raise AssertionError("nothing waits so long")
+
+
+async def test_the_timer_of_all_keeps_nothing_of_the_request_that_came_first():
+    class Value:
+        pass
+
+    variable = contextvars.ContextVar("variable")
+    watch = Watch(asyncio.get_running_loop())
+
+    def first():
+        value = Value()
+        variable.set(value)
+        watch.add(Waits(), asyncio.get_running_loop().time())
+        return weakref.ref(value)
+
+    value = contextvars.copy_context().run(first)
+    watch.since.clear()
+
+    assert value() is None

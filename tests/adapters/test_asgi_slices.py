@@ -207,3 +207,47 @@ async def test_what_was_the_last_piece_of_several_is_sliced_too():
 
     assert b"first" + PAGE == got.body
     assert max(size for size, _ in pieces(got)) <= 64 * KIB
+
+
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+@pytest.mark.parametrize("row", ["uvicorn", "hypercorn", "unknown"])
+async def test_who_uses_a_buffer_again_behind_send_changes_no_answer(row, kind):
+    """Whether it is sent in slices, or, on a server that nobody knows, behind the body."""
+
+    async def app(scope, receive, send):
+        buffer = bytearray(PAGE)
+        await send(start(413))
+        await send(body(buffer if kind is bytearray else memoryview(buffer)))
+        buffer[:] = b"-" * len(buffer)
+
+    got = await serve(app, wrap=taking(1), scheme="https", **on(row))
+
+    assert (PAGE, None) == (got.body, got.raised)
+
+
+async def test_who_uses_a_buffer_again_behind_a_piece_that_is_held_changes_no_answer():
+    async def app(scope, receive, send):
+        buffer = bytearray(b"first ")
+        await send(start(413))
+        await send(body(buffer, True))
+        buffer[:] = b"------"
+        await send(body(b"last"))
+
+    got = await serve(app, **on("uvicorn"))
+
+    assert b"first last" == got.body
+
+
+async def test_a_transport_that_is_closed_ends_no_request():
+    """That of uvloop raises, where asyncio's does nothing."""
+
+    async def app(scope, receive, send):
+        def closed(**limits):
+            raise RuntimeError("the transport is closed")
+
+        scope["test.exchange"].connection.transport.set_write_buffer_limits = closed
+        await answering(PAGE)(scope, receive, send)
+
+    got = await serve(app, scheme="https", **on("uvicorn"))
+
+    assert (PAGE, None, Outcome.COMPLETE) == (got.body, got.raised, got.outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from drainkit import RESPONSE_BUFFER_BYTES
@@ -25,7 +26,9 @@ class UvicornConnection(Connection):
         """Wait as on a connection without TLS, where asyncio has 64 KiB and not 512."""
         transport = getattr(self._cycle(), "transport", None)
         if transport is not None:
-            transport.set_write_buffer_limits(high=RESPONSE_BUFFER_BYTES)
+            # uvloop's raises when it is closed; the server finds out with what is sent.
+            with contextlib.suppress(Exception):
+                transport.set_write_buffer_limits(high=RESPONSE_BUFFER_BYTES)
 
     def close(self) -> None:
         """Close the connection; over HTTP/2, where it has other streams, end the stream."""
