@@ -87,7 +87,9 @@ def take(
         return None
     if not connection.is_out_of_reach:
         if connection.has_come(environ, stream, nbytes) or (
-            may_wait and _comes_soon(facts, nbytes, policy, start_response)
+            may_wait
+            and connection.tells_what_came
+            and _comes_soon(facts, nbytes, policy, start_response)
         ):
             return source.take_all(nbytes, nbytes)
         return None

@@ -25,6 +25,7 @@ from drainkit_wsgi import DrainMiddleware, _upload
 from drainkit_wsgi.servers._cheroot import CherootConnection
 from drainkit_wsgi.servers._connection import Connection, chunked_bytes
 from drainkit_wsgi.servers._gunicorn import GunicornConnection
+from drainkit_wsgi.servers._rows import SERVERS
 from tests.adapters.golden import wsgi as golden
 from tests.adapters.wsgi_server import KIB, answering, generator, make_environ, serve
 
@@ -552,6 +553,21 @@ def test_what_comes_a_moment_behind_the_answer_makes_no_drain(late, no_drain):
 
     assert (Outcome.COMPLETE, KIB) == (report.outcome, report.bytes_discarded)
     assert ([(0.05, 1)], 0) == (late[1], process_capacity.active)
+
+
+def test_nobody_waits_where_the_body_may_be_in_a_buffer(late, monkeypatch):
+    """Its connection would be silent, and the server's thread held for nothing."""
+    monkeypatch.setattr(GunicornConnection, "tells_what_came", False)
+    came_late(late)
+
+    assert 0.05 not in [seconds for seconds, _ in late[1]]
+
+
+@pytest.mark.parametrize("row", SERVERS, ids=[f"{n} {row.name}" for n, row in enumerate(SERVERS)])
+def test_who_can_tell_what_has_come_knows_the_buffers(row):
+    connection = row.connection
+
+    assert (connection.has_come is not Connection.has_come) == connection.tells_what_came
 
 
 @pytest.mark.parametrize("field", ["max_seconds", "idle_seconds"])

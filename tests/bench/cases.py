@@ -227,12 +227,13 @@ def _wsgi_cases() -> Iterator[Case]:
     yield case("POST, Django form", _django_form, form, CONTENT_TYPE=scripted.FORM_TYPE)
     yield case("POST answered early", _is(_refuses), is_early=True)
     yield case("POST of 1 KiB answered early", _is(_refuses), _BODY[:1024], is_early=True)
-    # Behind its answer a drain with a deadline reads it.
+    # Behind its answer a drain with a deadline reads it, at once: it is too long to be waited for.
     to_come: dict[str, Any] = {
         "gunicorn.socket": _connection,
         "stream": scripted.BodyToCome,
     }
-    yield case("POST answered early, watched", _is(_refuses), is_early=True, **to_come)
+    watched = b"x" * (64 * 1024 + 1)
+    yield case("POST answered early, watched", _is(_refuses), watched, is_early=True, **to_come)
     for reads in READS:
         yield case("POST by reads", _is(_reads_parts(reads)), x=reads)
     for headers in HEADERS:

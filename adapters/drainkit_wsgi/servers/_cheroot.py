@@ -14,6 +14,8 @@ class CherootConnection(FileConnection):
 
     __slots__ = ()
 
+    tells_what_came = True
+
     @staticmethod
     def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
         """Tell it by the buffer of the stream's file, and by what its socket has."""

@@ -139,6 +139,11 @@ class Connection:
         """
         return None
 
+    tells_what_came: ClassVar[bool] = False
+    """Whether `has_come` knows the server's buffers: elsewhere the socket may be silent although a
+    body has come.
+    """
+
     reads_to_end: ClassVar[bool] = False
     """Whether a read that gives less than it was asked for has come to the end of the body."""
 

@@ -51,6 +51,8 @@ class GunicornConnection(SocketConnection):
         """What the body's two buffers hold (gunicorn/http/body.py and unreader.py)."""
         return _buffered_bytes(self._stream)
 
+    tells_what_came = True
+
     @staticmethod
     def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
         """Tell it by these buffers, and by what the socket has."""
