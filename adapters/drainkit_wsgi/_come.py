@@ -52,7 +52,7 @@ def has_come(facts: Facts, source: Input) -> bool:
     environ, stream, server = facts[:3]
     nbytes = source.left_bytes
     if nbytes <= MOST_BYTES:
-        return server.connection.has_come(environ, stream, nbytes)
+        return bool(server.connection.has_come(environ, stream, nbytes))
     return _is_untouched_chunks(facts, source) and _come_chunks(facts) is not None
 
 
@@ -86,13 +86,10 @@ def take(
     if nbytes > MOST_BYTES or (max_bytes is not None and nbytes > max_bytes):
         return None
     if not connection.is_out_of_reach:
-        if connection.has_come(environ, stream, nbytes) or (
-            may_wait
-            and connection.tells_what_came
-            and _comes_soon(facts, nbytes, policy, start_response)
-        ):
-            return source.take_all(nbytes, nbytes)
-        return None
+        has_come = connection.has_come(environ, stream, nbytes)
+        if has_come is False and may_wait:
+            has_come = _comes_soon(facts, nbytes, policy, start_response)
+        return source.take_all(nbytes, nbytes) if has_come else None
     if nbytes > slowest_bytes(policy, _OUT_OF_REACH):
         return None
     return _take_in_a_place(facts, source, start_response, now, nbytes, nbytes)
@@ -187,7 +184,7 @@ def _comes_soon(
         return False  # no descriptor is left for the look
     finally:
         process_capacity.release()
-    return is_readable and connection.has_come(environ, stream, nbytes)
+    return is_readable and bool(connection.has_come(environ, stream, nbytes))
 
 
 def _is_untouched_chunks(facts: Facts, source: Input) -> bool:

@@ -557,17 +557,16 @@ def test_what_comes_a_moment_behind_the_answer_makes_no_drain(late, no_drain):
 
 def test_nobody_waits_where_the_body_may_be_in_a_buffer(late, monkeypatch):
     """Its connection would be silent, and the server's thread held for nothing."""
-    monkeypatch.setattr(GunicornConnection, "tells_what_came", False)
+    monkeypatch.setattr(GunicornConnection, "has_come", staticmethod(lambda *asked: None))
     came_late(late)
 
     assert 0.05 not in [seconds for seconds, _ in late[1]]
 
 
 @pytest.mark.parametrize("row", SERVERS, ids=[f"{n} {row.name}" for n, row in enumerate(SERVERS)])
-def test_who_can_tell_what_has_come_knows_the_buffers(row):
-    connection = row.connection
-
-    assert (connection.has_come is not Connection.has_come) == connection.tells_what_came
+def test_of_a_stream_whose_buffers_are_not_known_nobody_says_that_nothing_has_come(row):
+    """Or its thread would wait on a connection that may be silent."""
+    assert row.connection.has_come({}, io.BytesIO(BODY), KIB) is None
 
 
 @pytest.mark.parametrize("field", ["max_seconds", "idle_seconds"])

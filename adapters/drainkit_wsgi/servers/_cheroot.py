@@ -14,17 +14,15 @@ class CherootConnection(FileConnection):
 
     __slots__ = ()
 
-    tells_what_came = True
-
     @staticmethod
-    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
+    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool | None:
         """Tell it by the buffer of the stream's file, and by what its socket has."""
         file = getattr(stream, "rfile", None)
         try:
             # cheroot/makefile.py: a buffer that has data is shown without a read.
             buffered_bytes = len(file.peek(0)) if file.has_data() else 0  # type: ignore[union-attr]
         except AttributeError:
-            return False
+            return None
         return have_come(nbytes, buffered_bytes, environ, file)
 
     @staticmethod

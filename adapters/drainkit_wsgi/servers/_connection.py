@@ -114,18 +114,19 @@ class Connection:
     """Whether no descriptor is ever to be had."""
 
     @staticmethod
-    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
+    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool | None:
         """Tell whether so much of a body has surely come: then a read of it waits for nobody.
 
-        False where that cannot be known. No object is made for it: it is asked for each early
-        answer to a small body.
+        ``None`` where the server's buffers are not known: the connection may be silent although
+        the body has come. No object is made for it: it is asked for each early answer to a small
+        body.
 
         Args:
             environ: The WSGI environ.
             stream: The server's own ``wsgi.input``.
             nbytes: What is left of the body, whose length is known.
         """
-        return False
+        return None
 
     @staticmethod
     def chunks_come(stream: Any, most_bytes: int) -> int | None:
@@ -138,11 +139,6 @@ class Connection:
             most_bytes: It is not looked at where the server has more than this.
         """
         return None
-
-    tells_what_came: ClassVar[bool] = False
-    """Whether `has_come` knows the server's buffers: elsewhere the socket may be silent although a
-    body has come.
-    """
 
     reads_to_end: ClassVar[bool] = False
     """Whether a read that gives less than it was asked for has come to the end of the body."""

@@ -51,14 +51,12 @@ class GunicornConnection(SocketConnection):
         """What the body's two buffers hold (gunicorn/http/body.py and unreader.py)."""
         return _buffered_bytes(self._stream)
 
-    tells_what_came = True
-
     @staticmethod
-    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool:
+    def has_come(environ: Environ, stream: Any, nbytes: int) -> bool | None:
         """Tell it by these buffers, and by what the socket has."""
         buffered_bytes = _buffered_bytes(stream)
         if buffered_bytes is None:
-            return False
+            return None
         return have_come(nbytes, buffered_bytes, environ, environ.get(GunicornConnection.key))
 
     @staticmethod
