@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from types import CoroutineType
 from typing import Any
 
 from drainkit import (
     RESPONSE_BUFFER_BYTES,
-    DrainPolicy,
     Outcome,
     Read,
     is_heard,
@@ -27,7 +25,7 @@ from drainkit import (
 
 from ._ahead import ANSWERED, SERVER, UNANSWERED
 from ._jobs import AsyncioJobs, Job
-from ._messages import BODY, REQUEST, START, may_be_event_stream
+from ._messages import BODY, REQUEST, START, may_be_event_stream, nbytes_of
 from ._passing import Passing
 from ._types import Message
 from ._watch import Watch, watch_of
@@ -42,7 +40,6 @@ class Behind(Passing):
     _behind_job: Job | None
     _declared_bytes: int
     _held: Message | None
-    _held_policy: DrainPolicy | None
     _timer: asyncio.TimerHandle | None
     _watch: Watch | None
 
@@ -51,7 +48,6 @@ class Behind(Passing):
         "_behind_job",
         "_declared_bytes",
         "_held",
-        "_held_policy",
         "_timer",
         "_watch",
         "context",
@@ -77,7 +73,6 @@ class Behind(Passing):
         if length is None:
             return False
         self._declared_bytes = length
-        self._held_policy = self._control.policy
         self._held = message
         self.gate = SERVER
         return True
@@ -88,9 +83,9 @@ class Behind(Passing):
         if (
             message["type"] != BODY
             or message.get("more_body", False)
-            or len(message.get("body", b"")) > RESPONSE_BUFFER_BYTES
+            or nbytes_of(message) > RESPONSE_BUFFER_BYTES
             or policy is None
-            or policy is not self._held_policy
+            or self._small_bytes is None  # the application may have set another policy
         ):
             return False
         if not process_capacity.active:
@@ -125,7 +120,7 @@ class Behind(Passing):
         except Exception as exc:
             self._stop_behind(Outcome.ERROR, f"{type(exc).__name__}: {exc}")
             return
-        if type(pending) is CoroutineType:  # something of another kind than the row tells of
+        if not asyncio.isfuture(pending):  # something of another kind than the row tells of
             pending = asyncio.ensure_future(pending)
         self._pending = pending
         self._timer = None
@@ -135,11 +130,12 @@ class Behind(Passing):
 
     def waited(self) -> None:
         """See to a body that has not come soon, and to an application that has not returned."""
-        loop, pending, drain = self._loop, self._pending, self._opened
+        loop, drain = self._loop, self._opened
+        pending: Any = self._pending  # a future: _pass_behind() has seen to that
         assert loop is not None  # _may_hold() has looked
         if not self._is_busy:
             self._behind_job = AsyncioJobs(loop).start(self._receive_behind)
-        if not asyncio.isfuture(pending) or pending.done():
+        if pending.done():
             return
         if drain is None:
             drain = self.open_drain()
@@ -170,7 +166,7 @@ class Behind(Passing):
         self._wait_no_longer()
         self._pending = None
         if message["type"] == REQUEST and self._opened is None:
-            nbytes = len(message.get("body", b""))
+            nbytes = nbytes_of(message)
             is_whole = self._bytes_read + nbytes == self._declared_bytes
             if is_whole or not message.get("more_body", False):
                 if is_heard(self._on_report):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import weakref
 from typing import Protocol
 
 # Longer than it takes to be told of what has come, and so short that a request which waits
@@ -36,15 +37,14 @@ class Watch:
         since: When each began to wait, in this order. Who waits no longer leaves.
     """
 
-    __slots__ = ("_is_armed", "_loop", "since")
+    __slots__ = ("_is_armed", "since")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
         self._is_armed = False
         self.since: dict[Waiting, float] = {}
 
     def add(self, request: Waiting, now: float) -> None:
-        """Look after a request from now on."""
+        """Look after a request of the running event loop from *now* on, which is its time."""
         self.since[request] = now
         if not self._is_armed:
             self._arm(now)
@@ -52,11 +52,12 @@ class Watch:
     def _arm(self, since: float) -> None:
         self._is_armed = True
         # In no request's context, which would live as long as others wait.
-        self._loop.call_at(since + SOON_SECONDS, self._look, context=contextvars.Context())
+        context = contextvars.Context()
+        asyncio.get_running_loop().call_at(since + SOON_SECONDS, self._look, context=context)
 
     def _look(self) -> None:
         self._is_armed = False
-        until = self._loop.time() - SOON_SECONDS + _ROUNDING_SECONDS
+        until = asyncio.get_running_loop().time() - SOON_SECONDS + _ROUNDING_SECONDS
         late = [request for request, since in self.since.items() if since <= until]
         for request in late:
             del self.since[request]
@@ -67,14 +68,13 @@ class Watch:
             request.context.run(request.waited)
 
 
-_watches: dict[asyncio.AbstractEventLoop, Watch] = {}
+# A watch does not hold its loop, so that it goes with it.
+_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = weakref.WeakKeyDictionary()
 
 
 def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
     """Return the watch of an event loop."""
     watch = _watches.get(loop)
     if watch is None:
-        for other in [other for other in list(_watches) if other.is_closed()]:
-            _watches.pop(other, None)
-        watch = _watches[loop] = Watch(loop)
+        watch = _watches[loop] = Watch()
     return watch

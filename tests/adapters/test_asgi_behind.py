@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import logging
 import weakref
 
@@ -11,7 +12,7 @@ import pytest
 from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
-from drainkit_asgi._watch import Watch
+from drainkit_asgi._watch import Watch, watch_of
 from tests.adapters.asgi_server import (
     GRANIAN,
     KIB,
@@ -399,7 +400,7 @@ async def test_the_timer_of_all_keeps_nothing_of_the_request_that_came_first():
         pass
 
     variable = contextvars.ContextVar("variable")
-    watch = Watch(asyncio.get_running_loop())
+    watch = Watch()
 
     def first():
         value = Value()
@@ -411,3 +412,54 @@ async def test_the_timer_of_all_keeps_nothing_of_the_request_that_came_first():
     watch.since.clear()
 
     assert value() is None
+
+
+def test_a_watch_goes_with_its_event_loop():
+    loop = asyncio.new_event_loop()
+    assert watch_of(loop) is watch_of(loop)
+    gone = weakref.ref(loop)
+    loop.close()
+    del loop
+    gc.collect()
+
+    assert gone() is None
+
+
+class Pending:
+    """What can be awaited, and is no future and no coroutine."""
+
+    def __init__(self, coroutine):
+        self._coroutine = coroutine
+
+    def __await__(self):
+        return self._coroutine.__await__()
+
+
+class Awaited(Connection):
+    def receive(self):
+        return Pending(super().receive())
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome", "nbytes"),
+    [((b"a" * 1000,), Outcome.COMPLETE, 1000), ((NEVER,), Outcome.IDLE, 0)],
+    ids=["comes", "never comes"],
+)
+async def test_whatever_receive_returns_is_waited_for_within_the_bounds(script, outcome, nbytes):
+    policy = DrainPolicy(idle_seconds=2)
+    got = await serve(NO, list(script), kind=GRANIAN, base=Awaited, policy=policy, length=1000)
+
+    assert (outcome, nbytes) == (got.outcome, got.report.bytes_discarded)
+    assert b"no" == got.body
+
+
+@pytest.mark.parametrize(("max_bytes", "outcome"), [(500, "BYTE_LIMIT"), (1000, "COMPLETE")])
+async def test_a_policy_that_is_set_between_start_and_end_counts(max_bytes, outcome):
+    async def app(scope, receive, send):
+        await send(start(401))
+        scope[CONTROL_KEY].policy = DrainPolicy(max_bytes=max_bytes)
+        await send(body(b"no"))
+
+    got = await ask(app, b"a" * 600, b"b" * 400)
+
+    assert (outcome, b"no") == (got.outcome.name, got.body)
