@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 import trio.testing
 
-from drainkit import DrainPolicy
+from drainkit import CONTROL_KEY, DrainPolicy
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
 
@@ -491,6 +491,33 @@ def answering(*chunks, status=413, headers=(), end=True):
     if not end or not chunks:
         messages.append(body())
     return sending(start(status, headers), *messages)
+
+
+def declining(when):
+    """An application that answers early and declines the drain, before its start or behind it."""
+
+    async def app(scope, receive, send):
+        if when == "before":
+            scope[CONTROL_KEY].policy = None
+        await send(start(401))
+        scope[CONTROL_KEY].policy = None
+        await send(body(b"no"))
+
+    return app
+
+
+def asking_behind(answers, told):
+    """An application that goes on behind its answer; *told* is what it and the server say then."""
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        await answers(scope, receive, send)
+        told.append((await receive())["type"])
+        await send(body(b"too late"))
+        told.extend(connection.violations)
+        connection.violations.clear()
+
+    return app
 
 
 async def read_all(receive):

@@ -43,6 +43,13 @@ def new_throttle(monkeypatch):
 
 
 @pytest.fixture
+def only_the_rows_of_the_table(monkeypatch):
+    """What else this process has loaded must not make a server of the unknown one."""
+    monkeypatch.setattr("drainkit_asgi.servers._table._is_loaded", lambda server: False)
+    monkeypatch.setattr("drainkit_asgi.servers._table._known", {})
+
+
+@pytest.fixture
 def clock(monkeypatch):
     """Time for drainkit_wsgi that moves only when told to."""
     clock = FakeClock(1000.0)

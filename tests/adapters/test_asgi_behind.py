@@ -18,9 +18,11 @@ from tests.adapters.asgi_server import (
     KIB,
     Connection,
     answering,
+    asking_behind,
     backend,
     body,
     connection_class,
+    declining,
     make_scope,
     read_all,
     sending,
@@ -276,14 +278,7 @@ async def test_a_client_that_leaves_is_told_of(upload):
 
 @pytest.mark.parametrize("when", ["before", "between"])
 async def test_an_application_that_declines_is_told_of_as_ever(when):
-    async def app(scope, receive, send):
-        if when == "before":
-            scope[CONTROL_KEY].policy = None
-        await send(start(401))
-        scope[CONTROL_KEY].policy = None
-        await send(body(b"no"))
-
-    got = await ask(app)
+    got = await ask(declining(when))
 
     assert (Outcome.DECLINED, 0, b"no") == (got.outcome, got.connection.given, got.body)
 
@@ -304,15 +299,7 @@ async def test_an_application_that_reads_behind_its_start_has_the_whole_body():
 async def test_behind_the_answer_receive_is_the_disconnect_and_a_message_the_servers_to_refuse():
     told = []
 
-    async def app(scope, receive, send):
-        connection = scope["test.exchange"].connection
-        await NO(scope, receive, send)
-        told.append((await receive())["type"])
-        await send(body(b"too late"))
-        told.extend(connection.violations)
-        connection.violations.clear()
-
-    await ask(app)
+    await ask(asking_behind(NO, told))
 
     assert ["http.disconnect", "http.response.body behind the end of the response"] == told
 

@@ -7,9 +7,17 @@ import anyio
 import pytest
 import trio
 
-from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_capacity
+from drainkit import DrainPolicy, Outcome, process_capacity
 from drainkit_asgi import DrainMiddleware
-from tests.adapters.asgi_server import answering, backend, body, make_scope, read_all, start
+from tests.adapters.asgi_server import (
+    answering,
+    backend,
+    body,
+    declining,
+    make_scope,
+    read_all,
+    start,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -208,14 +216,7 @@ async def test_a_body_that_never_comes_whole_is_bounded():
 
 @pytest.mark.parametrize("when", ["before", "between"])
 async def test_an_application_that_declines_is_told_of_as_ever(when):
-    async def app(scope, receive, send):
-        if when == "before":
-            scope[CONTROL_KEY].policy = None
-        await send(start(401))
-        scope[CONTROL_KEY].policy = None
-        await send(body(b"no"))
-
-    stream = await Stream(BODY, END).serve(app)
+    stream = await Stream(BODY, END).serve(declining(when))
 
     assert (Outcome.DECLINED, 0, 2) == (
         stream.report.outcome,

@@ -31,16 +31,11 @@ from tests.adapters.asgi_server import (
     start,
 )
 
+pytestmark = pytest.mark.usefixtures("only_the_rows_of_the_table")
+
 NO = answering(b"no")
 SLOW = [b"a" * 600, Silence(3), b"b" * 400]
 KINDS = {"uvicorn": UVICORN, "hypercorn": HYPERCORN, "granian": GRANIAN, "unknown": UNKNOWN}
-
-
-@pytest.fixture(autouse=True)
-def only_the_rows_of_the_table(monkeypatch):
-    """What else this process has loaded must not make a server of the unknown one."""
-    monkeypatch.setattr("drainkit_asgi.servers._table._is_loaded", lambda server: False)
-    monkeypatch.setattr("drainkit_asgi.servers._table._known", {})
 
 
 @pytest.fixture(params=BACKENDS)

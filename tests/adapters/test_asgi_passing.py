@@ -8,7 +8,7 @@ import sys
 import anyio
 import pytest
 
-from drainkit import CONTROL_KEY, DrainPolicy, Outcome, process_capacity
+from drainkit import DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Disconnect, Silence
 from drainkit_asgi import DrainMiddleware
 from tests.adapters.asgi_server import (
@@ -19,9 +19,11 @@ from tests.adapters.asgi_server import (
     UVICORN,
     Arrived,
     answering,
+    asking_behind,
     backend,
     body,
     connection_class,
+    declining,
     make_scope,
     read_all,
     serve,
@@ -29,7 +31,7 @@ from tests.adapters.asgi_server import (
 )
 from tests.adapters.golden.asgi import ANSWERS, RAISES, ApplicationError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("only_the_rows_of_the_table")]
 
 KINDS = {
     "uvicorn": UVICORN,
@@ -48,13 +50,6 @@ NO = answering(b"no", status=401)
 @pytest.fixture
 def anyio_backend():
     return backend("asyncio")
-
-
-@pytest.fixture(autouse=True)
-def only_the_rows_of_the_table(monkeypatch):
-    """What else this process has loaded must not make a server of the unknown one."""
-    monkeypatch.setattr("drainkit_asgi.servers._table._is_loaded", lambda server: False)
-    monkeypatch.setattr("drainkit_asgi.servers._table._known", {})
 
 
 def answer_of(answer):
@@ -178,14 +173,7 @@ async def test_a_body_above_the_bound_is_bounded_as_ever(max_bytes, outcome):
 @pytest.mark.parametrize("wrap", WRAPS.values(), ids=WRAPS)
 @pytest.mark.parametrize("when", ["before", "between"])
 async def test_an_application_that_declines_is_told_of_as_ever(when, wrap, caplog):
-    async def app(scope, receive, send):
-        if when == "before":
-            scope[CONTROL_KEY].policy = None
-        await send(start(401))
-        scope[CONTROL_KEY].policy = None
-        await send(body(b"no"))
-
-    got = await serve(app, has_arrived=True, wrap=wrap)
+    got = await serve(declining(when), has_arrived=True, wrap=wrap)
 
     assert b"no" == got.body
     if wrap is DrainMiddleware:
@@ -223,15 +211,7 @@ async def test_behind_the_answer_receive_is_the_disconnect_and_a_message_the_ser
 ):
     told = []
 
-    async def app(scope, receive, send):
-        connection = scope["test.exchange"].connection
-        await NO(scope, receive, send)
-        told.append((await receive())["type"])
-        await send(body(b"too late"))
-        told.extend(connection.violations)
-        connection.violations.clear()
-
-    await serve(app, wrap=wrap, has_arrived=True)
+    await serve(asking_behind(NO, told), wrap=wrap, has_arrived=True)
 
     assert ["http.disconnect", "http.response.body behind the end of the response"] == told
 

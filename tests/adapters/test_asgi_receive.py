@@ -29,7 +29,7 @@ from tests.adapters.asgi_server import (
     start,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("only_the_rows_of_the_table")]
 
 BIG = b"r" * (64 * KIB + 1)
 
@@ -37,13 +37,6 @@ BIG = b"r" * (64 * KIB + 1)
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request):
     return backend(request.param)
-
-
-@pytest.fixture(autouse=True)
-def only_the_rows_of_the_table(monkeypatch):
-    """What else this process has loaded must not make a server of the unknown one."""
-    monkeypatch.setattr("drainkit_asgi.servers._table._is_loaded", lambda server: False)
-    monkeypatch.setattr("drainkit_asgi.servers._table._known", {})
 
 
 def on(row):

@@ -6,7 +6,6 @@ import pytest
 from drainkit import DrainPolicy, Outcome, process_capacity
 from drainkit.testing import Silence
 from drainkit_asgi import DrainMiddleware
-from drainkit_asgi.servers import _table
 from tests.adapters.asgi_server import (
     BACKENDS,
     KIB,
@@ -19,7 +18,7 @@ from tests.adapters.asgi_server import (
     start,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("only_the_rows_of_the_table")]
 
 PAGE = b"0123456789abcdef" * (MIB // 16) + b"end"
 SLICES = [64 * KIB] * 16 + [3]
@@ -30,13 +29,6 @@ ASYNCIO_ROWS = ["uvicorn", "uvicorn httptools", "hypercorn", "gunicorn"]
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request):
     return backend(request.param)
-
-
-@pytest.fixture(autouse=True)
-def only_the_rows_of_the_table(monkeypatch):
-    """What else this process has loaded must not make a server of the unknown one."""
-    monkeypatch.setattr(_table, "_is_loaded", lambda server: False)
-    monkeypatch.setattr(_table, "_known", {})
 
 
 def taking(seconds, *, from_message=0, error=None):
