@@ -61,9 +61,8 @@ class Watch:
         late = [request for request, since in self.since.items() if since <= until]
         for request in late:
             del self.since[request]
-        for since in self.since.values():
-            self._arm(since)  # the one that waits longest
-            break
+        if self.since:
+            self._arm(next(iter(self.since.values())))  # the one that waits longest
         for request in late:
             request.context.run(request.waited)
 

@@ -188,14 +188,13 @@ def _comes_soon(
 
 
 def _is_untouched_chunks(facts: Facts, source: Input) -> bool:
-    """Tell whether a body is chunked, and nobody has read any of it from ``wsgi.input``."""
-    framed, is_read_elsewhere = facts[3:5]
+    """Tell whether a body is chunked, and nobody has read any of it."""
+    framed = facts[3]
     return (
         source.left_bytes == NO_LENGTH
         and not isinstance(framed, int)
         and framed.kind is BodyKind.CHUNKED
         and not framed.expects_continue
-        and not is_read_elsewhere
     )
 
 

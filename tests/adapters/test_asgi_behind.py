@@ -450,3 +450,27 @@ async def test_a_policy_that_is_set_between_start_and_end_counts(max_bytes, outc
     got = await ask(app, b"a" * 600, b"b" * 400)
 
     assert (outcome, b"no") == (got.outcome.name, got.body)
+
+
+async def test_where_nothing_may_be_discarded_any_more_nothing_is_received():
+    async def app(scope, receive, send):
+        await send(start(401))
+        scope[CONTROL_KEY].policy = DrainPolicy(max_bytes=0)
+        await send(body(b"no"))
+
+    got = await ask(app)
+
+    assert (0, b"no") == (got.connection.given, got.body)
+
+
+async def test_nothing_is_received_before_the_trailers():
+    async def app(scope, receive, send):
+        await send({**start(401), "trailers": True})
+        await send(body(b"no"))
+        await anyio.sleep(0.001)
+        scope["test.exchange"].told.append(scope["test.exchange"].connection.given)
+        await send({"type": "http.response.trailers", "headers": [], "more_trailers": False})
+
+    got = await ask(app)
+
+    assert ([0], 1000, Outcome.COMPLETE) == (got.told, got.connection.given, got.outcome)

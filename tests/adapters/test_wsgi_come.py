@@ -510,6 +510,15 @@ def test_of_chunks_out_of_reach_no_more_is_read_than_by_a_drain_first(nbytes, ma
     assert made == len(drains)
 
 
+def test_chunks_that_nobody_has_asked_for_are_not_read():
+    """A read of granian's would ask for them, and wait for a client that may never send them."""
+    fields = {"length": None, "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": True}
+    got = serve(NO, BODY, server="granian", HTTP_EXPECT="100-continue", **fields)
+
+    assert (Outcome.EXPECT_PENDING, b"no") == (got.outcome, got.body)
+    assert "read" not in got.order
+
+
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["length", "chunks"])
 def test_a_drain_lets_gunicorn_receive_less_at_once(is_chunked):
     """It would hold and copy up to 1 MiB, as large as a chunk is."""
@@ -559,6 +568,13 @@ def test_nobody_waits_where_the_body_may_be_in_a_buffer(late, monkeypatch):
     """Its connection would be silent, and the server's thread held for nothing."""
     monkeypatch.setattr(GunicornConnection, "has_come", staticmethod(lambda *asked: None))
     came_late(late)
+
+    assert 0.05 not in [seconds for seconds, _ in late[1]]
+
+
+def test_nobody_waits_for_a_record(late):
+    """It may bring nothing of the body, or not all of it."""
+    came_late(late, **{"wsgi.url_scheme": "https"})
 
     assert 0.05 not in [seconds for seconds, _ in late[1]]
 
@@ -642,6 +658,7 @@ def test_what_ends_the_worker_passes_and_is_told():
 
     assert WorkerEnds is type(got.raised)
     assert (Outcome.ERROR, "WorkerEnds") == (got.outcome, got.report.detail)
+    assert BODY == got.environ["wsgi.input"].read(), "nothing was thrown away"
 
 
 def test_an_exception_of_the_application_is_raised_again(no_drain):
