@@ -374,6 +374,21 @@ async def test_requests_beside_each_other_are_told_apart():
     )
 
 
+async def test_each_of_several_bodies_that_never_come_is_bounded():
+    """One timer looks after all, also after the last that came while it was running."""
+    reports = []
+    middleware = DrainMiddleware(NO, DrainPolicy(idle_seconds=2), on_report=reports.append)
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(2):
+            connection = connection_class(GRANIAN.module, Begun)(GRANIAN, [NEVER])
+            tasks.start_soon(middleware, make_scope(1000), connection.receive, connection.send)
+            await anyio.sleep(0.015)
+
+    assert [Outcome.IDLE] * 2 == [report.outcome for report in reports]
+    assert 2.015 == pytest.approx(anyio.current_time() - began)
+
+
 class Waits:
     def __init__(self):
         self.context = contextvars.Context()
