@@ -30,6 +30,12 @@ _PAUSES_SECONDS = (0.0, 0.0, 0.0, 0.005, 0.03)
 _READS = ("", "", "r1", "r2", "R")
 _PAUSES = ("", "", "p1", "p30")
 _ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
+# How long a server may take, by itself, to let an application go that waits for a client which has
+# left. gunicorn's flow control does not wake at the end of a connection: whether the application
+# waits there falls as the loop's turns do, and if it does, it is cancelled after
+# asgi_disconnect_grace_period (gunicorn/asgi/protocol.py, connection_lost).
+_LETS_GO_SECONDS = {"gunicorn-asgi": 3.0}
+_DONE_WAIT_SECONDS = 6.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,7 +134,10 @@ def play(server: Running, plan: Plan) -> Seen:
             peer.wait_for_body(max(1, plan.answer_bytes // 2), 3.0)
         elif plan.leaves is None:
             peer.wait_for_end(3.0)
-    seen = notes_once(server, run, lambda seen: "done" in seen, 3.0)
+    seen = notes_once(server, run, lambda seen: "done" in seen, _DONE_WAIT_SECONDS)
+    done = seen.get("done")
+    if plan.leaves is not None and done is not None:
+        done = max(done, _LETS_GO_SECONDS.get(server.server.name, 0.0))
     read = seen.get("read", {"bytes": 0, "in_order": True, "ended": False})
     is_whole = peer.is_whole and plan.leaves is None
     answer = (peer.status, len(peer.body)) if is_whole else None
@@ -146,7 +155,7 @@ def play(server: Running, plan: Plan) -> Seen:
             "head": peer.head_seconds if is_whole else None,
             "body": peer.body_seconds if is_whole else None,
             "whole": peer.whole_seconds if is_whole else None,
-            "done": seen.get("done"),
+            "done": done,
         },
     )
 
