@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -365,6 +365,30 @@ class Running:
                 )
             time.sleep(_POLL_SECONDS)
         return reports
+
+    def wait_for_report(
+        self,
+        since: int,
+        matches: Callable[[dict[str, Any]], bool],
+        *,
+        timeout_seconds: float = 5.0,
+    ) -> dict[str, Any]:
+        """Return the first report that matches, behind the first *since* of all.
+
+        That of an earlier request may come only now, behind its client's answer.
+
+        Raises:
+            ServerError: If it does not come in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            reports = self.reports()[since:]
+            if found := next(filter(matches, reports), None):
+                return found
+            if time.monotonic() > deadline:
+                told = "\n".join(map(json.dumps, reports))
+                raise ServerError(f"{self.server.name}: not among these\n{told}\n{self.log()}")
+            time.sleep(_POLL_SECONDS)
 
 
 @contextlib.contextmanager
