@@ -186,7 +186,7 @@ def wiring(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Play scenarios bare and with drainkit on the same real servers, and compare (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers", "parity"))
-    run_pytest(session, "tests/parity", "-n", "3", "--dist", "loadfile")
+    run_pytest(session, "tests/parity", "-n", "4", "--dist", "loadfile", **SERVED)
 
 
 @nox.session(default=False)
@@ -204,7 +204,7 @@ def few_servers(session: nox.Session) -> None:
     session.install("--only-binary=autobahn", "-e", f".{WORLDS}", *group("test", "servers"))
     servers = "wsgiref or gunicorn-gthread or cheroot or uvicorn-httptools or hypercorn-asyncio"
     chosen = f"({servers}) and (reads_nothing or bigger_than or 500)"
-    run_pytest(session, "tests/servers/test_delivery.py", "-k", chosen, "-n", "2", **FASTER)
+    run_pytest(session, "tests/servers/test_delivery.py", "-k", chosen, "-n", "3", **FASTER)
 
 
 @nox.session(default=False)
@@ -240,7 +240,7 @@ def load(session: nox.Session) -> None:
 def attacks(session: nox.Session) -> None:
     """Attack real servers, and check that the bounds hold (slow)."""
     session.install("-e", f".{WORLDS}", *group("test", "frameworks", "servers"))
-    run_pytest(session, "tests/attacks", "-n", "2", "--dist", "loadfile")
+    run_pytest(session, "tests/attacks", "-n", "3", "--dist", "loadfile", **SERVED)
 
 
 @nox.session
