@@ -9,28 +9,26 @@ answer than where it ends.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import re
 import select
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from tests.bench.results import ROOT
+from tests.child import Child
 
 # Behind an answer the server has so long to close the connection, if it is about to.
 _CLOSE_SECONDS = 0.03
 # Longer than any server keeps an answer back, and short enough to tell that one hangs.
 _TIMEOUT_SECONDS = 60.0
-_STOP_SECONDS = 5.0
+# The same for thousands of requests.
+_ASK_SECONDS = 600.0
 _RECV_BYTES = 65_536
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -77,7 +75,7 @@ class AskingError(RuntimeError):
     """The answers are not those that the measurement asks for."""
 
 
-class Asker:
+class Asker(Child):
     """The process, as seen from outside; a context manager that ends it."""
 
     def __init__(self, core: int | None) -> None:
@@ -86,48 +84,16 @@ class Asker:
         Args:
             core: The only one that it may run on; None for any.
         """
-        self._core = core
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.asking", *_words(self._core)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Ctrl-C is for whoever started it, who then ends it in order.
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it; the connections are closed with it."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_SECONDS)
-        process.stdout.close()
+        super().__init__("tests.bench.asking", *_words(core), answer_seconds=_ASK_SECONDS)
 
     def probe(self, address: tuple[str, int], question: Question) -> bool:
         """Ask twice; return whether the connection was kept each time.
 
         Raises:
-            AskingError: The status is not the question's.
+            ChildError: The status is not the question's.
         """
         order = {"do": "probe", "address": address, "question": _told(question)}
-        return bool(self._tell(order)["is_kept"])
+        return bool(self.tell(order)["is_kept"])
 
     def open(self, address: tuple[str, int], question: Question, *, is_kept: bool) -> None:
         """Connect, and ask once over each connection that is kept.
@@ -138,36 +104,22 @@ class Asker:
             is_kept: Whether to send one request after the other over a connection.
 
         Raises:
-            AskingError: The status is not the question's.
+            ChildError: The status is not the question's.
         """
         order = {"do": "open", "address": address, "question": _told(question)}
-        self._tell(order | {"is_kept": is_kept})
+        self.tell(order | {"is_kept": is_kept})
 
     def ask(self, count: int) -> Told:
         """Send so many requests over the open connections, and wait for all answers.
 
         Raises:
-            AskingError: The status is not the question's.
+            ChildError: The status is not the question's.
         """
-        return Told(**self._tell({"do": "ask", "count": count}))
+        return Told(**self.tell({"do": "ask", "count": count}))
 
     def close(self) -> None:
         """Close the connections."""
-        self._tell({"do": "close"})
-
-    def _tell(self, order: dict[str, Any]) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise AskingError("the process of the client ended")
-        told: dict[str, Any] = json.loads(line)
-        if "error" in told:
-            raise AskingError(told["error"])
-        return told
+        self.tell({"do": "close"})
 
 
 def _told(question: Question) -> dict[str, Any]:

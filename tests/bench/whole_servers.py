@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE, SNIPPET
-from tests.bench.asking import Asker, AskingError, Question, Told
+from tests.bench.asking import Asker, Question, Told
 from tests.bench.bench import Bench, BenchError, count_for, say
 from tests.bench.names import (
     CONNECTIONS,
@@ -28,6 +28,7 @@ from tests.bench.names import (
     READ,
 )
 from tests.bench.served import ROWS, Processes, available, contenders
+from tests.child import ChildError
 from tests.servers.harness import Running
 
 SERVERS = (
@@ -247,7 +248,7 @@ def _take(
 def _explained(server: Running, case: Case) -> Iterator[None]:
     try:
         yield
-    except AskingError as error:
+    except ChildError as error:
         raise BenchError(f"{server.server.name}, {case.name}: {error}\n{server.log()}") from error
 
 

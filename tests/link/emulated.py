@@ -8,31 +8,25 @@ the link as it is.
 
 import contextlib
 import functools
-import json
 import math
 import os
-import select
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.child import Child, ChildError
 from tests.link import namespace
 from tests.link.links import LINKS, Link
 from tests.link.namespace import Namespace
 from tests.link.path import Counts
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 SERVER_ADDRESS = "10.77.0.1"
 _CLIENT_ADDRESS = "10.77.0.{}"
 MAX_ADDRESSES = 200
 
 _ANSWER_SECONDS = 20.0
-_STOP_SECONDS = 5.0
-_ANSWER_BYTES = 65536
 # Longer than anything that waits for it, and still a number in JSON.
 FOR_EVER_SECONDS = 1e9
 
@@ -63,13 +57,13 @@ class Emulated:
         server: Namespace,
         client: Namespace,
         addresses: tuple[str, ...],
-        process: "subprocess.Popen[bytes]",
+        program: Child,
     ) -> None:
         self.server = server
         self.client = client
         self.addresses = addresses
-        self.pid = process.pid
-        self._process = process
+        self.pid = program.pid
+        self._program = program
 
     def change(self, link: Link) -> None:
         """Let the link be like this from now on; what waits in it arrives in its time."""
@@ -103,8 +97,8 @@ class Emulated:
         finally:
             self._order("trace", folder=None)
 
-    def _order(self, order: str, **arguments: Any) -> Any:
-        return _asked(self._process, {"order": order, **arguments})
+    def _order(self, order: str, **arguments: Any) -> dict[str, Any]:
+        return _told(self._program, {"order": order, **arguments})
 
 
 @contextlib.contextmanager
@@ -125,12 +119,12 @@ def emulated(link: Link, *, seed: int = 1, addresses: int = 1) -> Iterator[Emula
     with contextlib.ExitStack() as stack:
         server, server_device = _made(stack, (SERVER_ADDRESS,), far_loopback=False)
         client, client_device = _made(stack, ours, far_loopback=True)
-        process = stack.enter_context(_program(client_device, server_device, seed))
+        program = stack.enter_context(_program(client_device, server_device, seed))
         # The program alone has them now: they are gone as soon as it is.
         os.close(client_device)
         os.close(server_device)
-        _asked(process, {"up": asdict(link.up), "down": asdict(link.down)})
-        yield Emulated(server, client, ours, process)
+        _told(program, {"up": asdict(link.up), "down": asdict(link.down)})
+        yield Emulated(server, client, ours, program)
 
 
 def _made(
@@ -144,51 +138,23 @@ def _made(
     return made, device
 
 
-@contextlib.contextmanager
-def _program(client: int, server: int, seed: int) -> Iterator["subprocess.Popen[bytes]"]:
+def _program(client: int, server: int, seed: int) -> Child:
     # Development mode would halve its speed, and finds nothing in it that its tests do not.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDEVMODE"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.link.program", str(client), str(server), str(seed)],
-        cwd=_ROOT,
+    return Child(
+        "tests.link.program",
+        *map(str, (client, server, seed)),
+        answer_seconds=_ANSWER_SECONDS,
         env=env,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        pass_fds=(client, server),
-        # Ctrl-C reaches only who has made the link; the program ends with its standard input.
-        start_new_session=True,
+        descriptors=(client, server),
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield process
-    finally:
-        process.stdin.close()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_SECONDS)
-        process.stdout.close()
 
 
-def _asked(process: "subprocess.Popen[bytes]", order: dict[str, Any]) -> Any:
-    assert process.stdin is not None
-    assert process.stdout is not None
+def _told(program: Child, order: dict[str, Any]) -> dict[str, Any]:
     try:
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
-    except OSError as error:
-        raise LinkError(f"the program of the link has ended: {error}") from error
-    answer = b""
-    while not answer.endswith(b"\n"):
-        if not select.select([process.stdout], [], [], _ANSWER_SECONDS)[0]:
-            raise LinkError(f"the program of the link did not answer in {_ANSWER_SECONDS} s")
-        data = os.read(process.stdout.fileno(), _ANSWER_BYTES)
-        if not data:
-            raise LinkError("the program of the link has ended")
-        answer += data
-    return json.loads(answer)
+        return program.tell(order)
+    except ChildError as error:
+        raise LinkError(str(error)) from error
 
 
 @functools.cache

@@ -8,11 +8,9 @@ import contextlib
 import dataclasses
 import random
 import statistics
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from drainkit_clients import Connection, unreachable
@@ -23,7 +21,7 @@ from tests.load import servers, soak
 from tests.load.processes import LimitError, allow_descriptors
 from tests.load.soak_clients import Tally, case
 from tests.servers.cases import KIB
-from tests.servers.harness import Server
+from tests.servers.harness import Server, over_unix
 
 # A mobile line's delay and loss; so wide that the clients' own pace decides.
 LINK = Link(
@@ -39,7 +37,6 @@ ORDINARY_EACH = 2
 _BYTES_PER_SECOND = 4 * KIB
 _PIECE_BYTES = 2 * KIB
 
-_RUN = Path(__file__).resolve().parents[1] / "servers" / "run"
 NGINX_GTHREAD = "gunicorn-gthread behind nginx"
 NAMES = ("uvicorn-httptools", "hypercorn-asyncio", "granian-asgi", NGINX_GTHREAD)
 
@@ -190,14 +187,8 @@ def row(name: str) -> Server:
     """Return a server of ``NAMES`` with the application for load."""
     if name != NGINX_GTHREAD:
         return servers.row(name)
-    return Server(
-        name,
-        "wsgi",
-        (sys.executable, str(_RUN / "run_gunicorn_nginx.py"), "{port}", "gthread", "64"),
-        ("gunicorn",),
-        programs=("nginx",),
-        app="served_load_wsgi",
-    )
+    behind = servers.row("gunicorn-gthread", "--threads", "64")
+    return dataclasses.replace(over_unix(behind), name=name)
 
 
 def measured(names: list[str], minutes: float, uploads: int, say: soak.Say) -> dict[str, Any]:

@@ -11,12 +11,11 @@ import os
 import random
 import selectors
 import socket
-import subprocess
 import sys
 import time
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from tests.child import Child
 
 Kind = Literal["connected", "reading", "draining", "returning"]
 KINDS: tuple[Kind, ...] = ("connected", "reading", "draining", "returning")
@@ -28,10 +27,10 @@ RETURN_SECONDS = 5.0
 # Less than the default max_bytes, so that nobody knows yet that it will never come.
 DECLARED_BYTES = 512 * 1024 * 1024
 
-_ROOT = Path(__file__).resolve().parents[2]
 _CONNECT_SECONDS = 10.0
 _RECV_BYTES = 65536
-_STOP_SECONDS = 5.0
+# Thousands of connections are made in it, to a server that may be busy.
+_ANSWER_SECONDS = 120.0
 
 _UPLOAD = (
     "POST {path} HTTP/1.1\r\nHost: load\r\nContent-Length: " + str(DECLARED_BYTES) + "\r\n\r\n"
@@ -44,39 +43,12 @@ _HEADS = {
 }
 
 
-class SlowClients:
+class SlowClients(Child):
     """The process, as seen from outside; a context manager that ends it."""
 
-    def __enter__(self) -> Self:
-        """Start it."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.load.slow_clients"],
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            # Ctrl-C is for whoever started it, who then ends it in order.
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it; the connections are closed with it."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_SECONDS)
-        process.stdout.close()
+    def __init__(self) -> None:
+        """Take what `__enter__` starts."""
+        super().__init__("tests.load.slow_clients", answer_seconds=_ANSWER_SECONDS)
 
     def open(
         self, address: tuple[str, int], kind: Kind, count: int, *, drip_seconds: float
@@ -89,7 +61,7 @@ class SlowClients:
             count: How many more.
             drip_seconds: The time between two pieces of a body.
         """
-        self._tell(
+        self.tell(
             {
                 "do": "open",
                 "address": address,
@@ -101,25 +73,11 @@ class SlowClients:
 
     def counts(self) -> dict[str, int]:
         """Return how many are open, were answered, and were cut off by the server."""
-        return self._tell({"do": "count"})
+        return self.tell({"do": "count"})
 
     def close(self) -> None:
         """Disconnect all, and forget what was counted."""
-        self._tell({"do": "close"})
-
-    def _tell(self, order: dict[str, Any]) -> dict[str, int]:
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        line = process.stdout.readline()
-        if not line:
-            raise RuntimeError("the process of the slow clients ended")
-        told: dict[str, int] = json.loads(line)
-        if "error" in told:
-            raise RuntimeError(f"slow clients: {told['error']}")
-        return told
+        self.tell({"do": "close"})
 
 
 class _Client:

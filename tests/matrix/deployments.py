@@ -144,9 +144,8 @@ class Deployment:
         return None if self.proxy == OVER_UNIX else self.proxy
 
     def _row(self) -> harness.Server:
-        if self.proxy == OVER_UNIX:
-            return harness.over_unix(self.server)
-        return harness.ALL_SERVERS[self.server]
+        row = harness.ALL_SERVERS[self.server]
+        return harness.over_unix(row) if self.proxy == OVER_UNIX else row
 
 
 def _all() -> Iterator[Deployment]:

@@ -42,7 +42,7 @@ from typing import Any
 import pytest
 
 from tests.parity.peer import Patience, Peer
-from tests.servers.harness import ALL_SERVERS, Running, Server
+from tests.servers.harness import ALL_SERVERS, Running, Server, over_unix
 
 APPLICATIONS = Path(__file__).resolve().parent / "applications"
 _RUN = Path(__file__).resolve().parent.parent / "servers" / "run"
@@ -98,7 +98,6 @@ def _own_row(
     script: str,
     *arguments: str,
     requires: tuple[str, ...],
-    programs: tuple[str, ...] = (),
     env: tuple[tuple[str, str], ...] = (),
 ) -> Server:
     return Server(
@@ -106,8 +105,7 @@ def _own_row(
         "wsgi",
         (sys.executable, str(_RUN / script), "{port}", *arguments),
         requires,
-        programs,
-        env,
+        env=env,
         folders=(APPLICATIONS,),
     )
 
@@ -167,11 +165,7 @@ BESIDE_SERVERS: dict[str, Server] = {
     for server in (
         _tls_row("cheroot"),
         _tls_row("werkzeug"),
-        _own_row(
-            *("nginx-gunicorn-gthread", "run_gunicorn_nginx.py", "gthread", "24"),
-            requires=("gunicorn",),
-            programs=("nginx",),
-        ),
+        over_unix(_row("gunicorn-gthread", "", "--threads", "24")),
     )
 }
 SERVERS = ASGI_SERVERS | WSGI_SERVERS | BESIDE_SERVERS

@@ -157,7 +157,7 @@ _PAGES_AT_ONCE = 24
     right={"pages": {(413, _PAGE_BYTES): _PAGES}},
     better=("pages",),
     policy={"idle_seconds": 1.0, "grace_seconds": 1.0, "max_seconds": 6.0},
-    servers=["nginx-gunicorn-gthread"],
+    servers=["gunicorn-gthread-unix"],
     is_repeated=False,
 )
 def test_slow_uploads_through_nginx_and_a_unix_socket_have_their_pages(server: Running) -> Seen:

@@ -287,18 +287,17 @@ _AT_SOCKET = {
 }
 
 
-def over_unix(name: str) -> Server:
-    """Return a row of ``ALL_SERVERS`` behind an nginx that reaches it over a Unix socket."""
-    row = ALL_SERVERS[name]
+def over_unix(row: Server) -> Server:
+    """Return a row behind an nginx that reaches it over a Unix socket."""
     words = list(row.arguments)
     for there, instead in _AT_SOCKET.items():
         for at in range(len(words) - 1):
             if tuple(words[at : at + 2]) == there:
                 words[at : at + 2] = instead
-    assert "app.sock" in " ".join(words), f"{name} is not known to listen at a Unix socket"
+    assert "app.sock" in " ".join(words), f"{row.name} is not known to listen at a Unix socket"
     return dataclasses.replace(
         row,
-        name=f"{name}-unix",
+        name=f"{row.name}-unix",
         arguments=_script("run_nginx_unix.py", *words),
         programs=(*row.programs, "nginx"),
     )

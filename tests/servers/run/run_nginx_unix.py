@@ -13,7 +13,7 @@ _PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sb
 
 _NGINX = """
 daemon off; master_process off; pid nginx.pid; error_log stderr warn;
-events {{ worker_connections 64; }}
+events {{ worker_connections 1024; }}
 http {{
   access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;
   uwsgi_temp_path uwsgi; scgi_temp_path scgi;
@@ -24,6 +24,7 @@ http {{
       proxy_pass http://unix:{socket};
       proxy_http_version 1.1;
       proxy_request_buffering off;
+      proxy_set_header Host $http_host;
     }}
   }}
 }}
