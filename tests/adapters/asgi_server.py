@@ -363,6 +363,12 @@ class Exchange:
         return [value for key, value in start.get("headers", ()) if key == name]
 
 
+def on(row):
+    """Return what `serve` is told to be a server of `ROWS`."""
+    kind, http_version, _ = ROWS[row]
+    return {"kind": kind, "http_version": http_version}
+
+
 def make_scope(length, *, http_version="1.1", expects=False, chunked=False, headers=(), **more):
     fields = [(b"host", b"localhost")]
     if chunked:

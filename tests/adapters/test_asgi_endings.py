@@ -21,6 +21,7 @@ from tests.adapters.asgi_server import (
     answering,
     backend,
     body,
+    on,
     read_all,
     sending,
     serve,
@@ -36,11 +37,6 @@ FEW_ROWS = ["uvicorn", "hypercorn h2", "granian", "unknown"]
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request):
     return backend(request.param)
-
-
-def on(row):
-    kind, http_version, _ = ROWS[row]
-    return {"kind": kind, "http_version": http_version}
 
 
 NO = answering(b"no")

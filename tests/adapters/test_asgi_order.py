@@ -22,6 +22,7 @@ from tests.adapters.asgi_server import (
     answering,
     backend,
     body,
+    on,
     read_all,
     sending,
     serve,
@@ -37,11 +38,6 @@ UPLOAD = [b"u" * (64 * KIB)] * 8
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request):
     return backend(request.param)
-
-
-def on(row):
-    kind, http_version, _ = ROWS[row]
-    return {"kind": kind, "http_version": http_version}
 
 
 # --- rule 1: nothing to do ------------------------------------------------------------------------

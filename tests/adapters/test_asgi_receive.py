@@ -22,6 +22,7 @@ from tests.adapters.asgi_server import (
     backend,
     body,
     make_scope,
+    on,
     read_all,
     sending,
     serve,
@@ -37,11 +38,6 @@ BIG = b"r" * (64 * KIB + 1)
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request):
     return backend(request.param)
-
-
-def on(row):
-    kind, http_version, _ = ROWS[row]
-    return {"kind": kind, "http_version": http_version}
 
 
 # --- the application's own receive() --------------------------------------------------------------

@@ -10,10 +10,10 @@ from tests.adapters.asgi_server import (
     BACKENDS,
     KIB,
     MIB,
-    ROWS,
     answering,
     backend,
     body,
+    on,
     serve,
     start,
 )
@@ -69,11 +69,6 @@ def pieces(got):
         for message in got.messages
         if message["type"] == "http.response.body"
     ]
-
-
-def on(row):
-    kind, http_version, _ = ROWS[row]
-    return {"kind": kind, "http_version": http_version}
 
 
 @pytest.mark.parametrize("row", ASYNCIO_ROWS)

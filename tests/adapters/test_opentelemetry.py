@@ -1,6 +1,5 @@
 """`drainkit_opentelemetry.DrainMetrics`, as exporters in memory have it, also from real traces."""
 
-import dataclasses
 import io
 import logging
 import pathlib
@@ -22,28 +21,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import StatusCode
 
-from drainkit import Configuration, DrainPolicy, DrainReport, Outcome
+from drainkit import Configuration, DrainPolicy
 from drainkit_opentelemetry import DrainMetrics
 from drainkit_wsgi import DrainMiddleware
 from tests.adapters.wsgi_server import serve
+from tests.reports import REPORT, changed
 
-REPORT = DrainReport(
-    outcome=Outcome.IDLE,
-    bytes_discarded=3_000_000,
-    bytes_read=5,
-    declared_bytes=9_000_000,
-    seconds=5.125,
-    protocol="HTTP/1.1",
-    server="gunicorn",
-    method="POST",
-    path="/upload",
-    status=413,
-)
 BODY = [b"x" * 65536] * 16
-
-
-def changed(**fields):
-    return dataclasses.replace(REPORT, **fields)
 
 
 class Telemetry:

@@ -1,6 +1,5 @@
 """`drainkit_prometheus.DrainMetrics`, as a scrape over HTTP shows it."""
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -16,27 +15,11 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
 
-from drainkit import Configuration, DrainPolicy, DrainReport, Outcome
+from drainkit import Configuration, DrainPolicy, Outcome
 from drainkit_prometheus import DrainMetrics
 from drainkit_wsgi import DrainMiddleware
 from tests.adapters.wsgi_server import answering, serve
-
-REPORT = DrainReport(
-    outcome=Outcome.IDLE,
-    bytes_discarded=3_000_000,
-    bytes_read=5,
-    declared_bytes=9_000_000,
-    seconds=5.125,
-    protocol="HTTP/1.1",
-    server="gunicorn",
-    method="POST",
-    path="/upload",
-    status=413,
-)
-
-
-def changed(**fields):
-    return dataclasses.replace(REPORT, **fields)
+from tests.reports import REPORT, changed
 
 
 @pytest.fixture

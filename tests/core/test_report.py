@@ -7,21 +7,10 @@ import unittest.mock
 
 import pytest
 
-from drainkit import DrainReport, Outcome, answered, is_heard, publish
+from drainkit import Outcome, answered, is_heard, publish
 from drainkit import _report as report_module
+from tests.reports import REPORT, changed
 
-REPORT = DrainReport(
-    outcome=Outcome.IDLE,
-    bytes_discarded=1234,
-    bytes_read=5,
-    declared_bytes=99999,
-    seconds=5.125,
-    protocol="HTTP/1.1",
-    server="gunicorn",
-    method="POST",
-    path="/upload",
-    status=413,
-)
 INCOMPLETE = [outcome for outcome in Outcome if outcome is not Outcome.COMPLETE]
 
 
@@ -37,10 +26,6 @@ def log(caplog):
     return caplog
 
 
-def changed(**fields):
-    return dataclasses.replace(REPORT, **fields)
-
-
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_complete_drain_is_debug_and_every_other_a_warning(log, outcome):
     publish(changed(outcome=outcome), None, 0.0)
@@ -52,10 +37,8 @@ def test_a_complete_drain_is_debug_and_every_other_a_warning(log, outcome):
 def test_the_line_says_what_happened(log):
     publish(REPORT, None, 0.0)
 
-    expected = (
-        "drain of POST /upload ended: idle (1234 bytes discarded in 5.12 s, status 413, gunicorn)"
-    )
-    assert [expected] == log.messages
+    discarded = "3000000 bytes discarded in 5.12 s, status 413, gunicorn"
+    assert [f"drain of POST /upload ended: idle ({discarded})"] == log.messages
 
 
 def test_the_line_ends_with_the_detail(log):

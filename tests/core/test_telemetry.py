@@ -1,28 +1,10 @@
 """What metrics say of a report: standard names, and no series that a client could make."""
 
-import dataclasses
-
 import pytest
 
-from drainkit import DrainReport, Outcome, telemetry
+from drainkit import Outcome, telemetry
 from drainkit.telemetry import outcome_attributes, request_attributes
-
-REPORT = DrainReport(
-    outcome=Outcome.IDLE,
-    bytes_discarded=1234,
-    bytes_read=5,
-    declared_bytes=99999,
-    seconds=5.125,
-    protocol="HTTP/1.1",
-    server="gunicorn",
-    method="POST",
-    path="/upload",
-    status=413,
-)
-
-
-def changed(**fields):
-    return dataclasses.replace(REPORT, **fields)
+from tests.reports import REPORT, changed
 
 
 def test_a_request_is_told_in_the_words_of_the_semantic_conventions():
