@@ -22,6 +22,9 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 # Whoever waits for an upload that stands still waits for 5 seconds.
 AT_ONCE_SECONDS = 2.5
+# Whoever finds a thread that was left waits for none of them, or until the first is let go.
+LEFT_SECONDS = 1.0
+TRIES = 3
 
 # A drain holds a task there, or a greenlet.
 EVENTED = (
@@ -165,6 +168,8 @@ THREADS = {
     "runserver": (_with("runserver"), 20),
     "paste": (_paste(), 12),
     "granian, eight threads": (_with("granian-wsgi", "--blocking-threads", "8"), 40),
+    "cheroot, not known": (_with("cheroot", UNKNOWN="1"), 10),
+    "granian, not known": (_with("granian-wsgi", "--blocking-threads", "8", UNKNOWN="1"), 40),
     "granian, one thread": (_with("granian-wsgi", "--blocking-threads", "1"), 4),
     # A worker that has so many requests under way accepts nobody.
     "granian, 128 requests": (_with("granian-asgi", "--backlog", "128"), 160),
@@ -173,16 +178,18 @@ THREADS = {
 
 @pytest.mark.parametrize("name", THREADS)
 def test_uploads_that_stand_still_leave_threads_to_answer(name: str) -> None:
+    """Bare it is at once, but for gunicorn's gthread worker, which reads on for 5 seconds."""
     row, count = THREADS[name]
-    with both(row) as runs:
-        seconds = []
-        for server in runs:
-            with standing_still(server, count):
-                seconds.append(seconds_of_a_get(server))
+    with both(row) as (bare, drained):
+        with standing_still(bare, count):
+            of_bare = seconds_of_a_get(bare)
+        of_drained: list[float] = []
+        # A busy machine may be late by itself, but not each time.
+        while len(of_drained) < TRIES and min(of_drained, default=LEFT_SECONDS) >= LEFT_SECONDS:
+            with standing_still(drained, count):
+                of_drained.append(seconds_of_a_get(drained))
 
-        # Bare it is at once, but for gunicorn's gthread worker, which reads on for 5 seconds.
-        of_bare, of_drained = seconds
-        assert of_drained < max(AT_ONCE_SECONDS, of_bare), seconds
+        assert min(of_drained) < LEFT_SECONDS, (of_bare, of_drained)
 
 
 @pytest.mark.parametrize("name", ["gunicorn-gthread", "cheroot", "paste"])
