@@ -217,14 +217,19 @@ def test_the_short_check_runs_what_the_whole_one_runs(suite):
     assert (suite.version is None) == (not suite.version_reason)
 
 
-def test_a_suite_that_cannot_be_had_is_skipped_by_name(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize(("asked_for", "expected"), [([], 0), (["flask"], 1)])
+def test_a_suite_that_cannot_be_had_is_skipped_unless_it_was_asked_for(
+    monkeypatch, tmp_path, capsys, asked_for, expected
+):
+    """A run of all goes on without it; a check that names it must not pass without it."""
+
     def refused(*arguments):
         raise environment.UnavailableError("ERROR: No matching distribution found for flask")
 
     monkeypatch.setattr(environment, "_pip", refused)
-    status = __main__.main(["flask", "--cache", str(tmp_path / "cache")])
+    status = __main__.main([*asked_for, "--cache", str(tmp_path / "cache")])
 
-    assert 0 == status
+    assert expected == status
     assert "flask is skipped: ERROR: No matching" in capsys.readouterr().out
 
 

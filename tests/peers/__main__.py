@@ -185,6 +185,8 @@ def _measure(
             except UnavailableError as error:
                 skipped[name] = str(error)
                 _say(f"{name} is skipped: {error}")
+                if name in options.suites:
+                    problems.append(f"{name} was asked for, and cannot be had: {error}")
                 continue
             one = SuiteRun(environment, quick=options.quick, workers=options.workers)
             measured[name] = one.measure()
