@@ -71,6 +71,12 @@ _FAULTS = (
     "LateReadError",
 )
 
+# What a server does by itself now and then, so that its log says so with drainkit or bare, as it
+# falls. hypercorn closes a connection whose client has left in the middle of its upload without the
+# lock that its send() takes (trio/tcp_server.py): a send() that begins in the same turn of trio's
+# loop raises. Bare, a plain application that sends every 20 ms met it with 5 of 100 such clients.
+_BY_CHANCE = {"hypercorn-trio": "trio.BusyResourceError: another task is currently sending"}
+
 
 def _row(name: str, of: str = "", *options: str, requires: tuple[str, ...] = ()) -> Server:
     row = ALL_SERVERS[of or name]
@@ -257,10 +263,13 @@ class Stage:
             bare, drained = (
                 _log_since(actor, size) for actor, size in zip(actors, logs, strict=True)
             )
+            causes = {*case.causes}
+            if _BY_CHANCE.get(server, "\0") in drained:
+                causes.add("Traceback")
             wrong += [
                 f"the log says {fault!r} with drainkit"
                 for fault in _FAULTS
-                if fault in drained and fault not in bare and fault not in case.causes
+                if fault in drained and fault not in bare and fault not in causes
             ]
             for name, value in seen[0].seconds.items():
                 known = longest.get(name, math.inf)
