@@ -5,7 +5,6 @@ what it saw; ``/notes`` tells it. So runs share a server and do not mix.
 """
 
 import contextlib
-import gc
 import json
 import os
 import time
@@ -52,9 +51,6 @@ def note(scope: Mapping[str, Any], name: str, value: Any) -> None:
 def noted(scope: Mapping[str, Any]) -> bytes:
     """Return what the application saw in a run, as JSON."""
     run = run_of(scope)
-    # Who was cancelled while a piece was being sent leaves its generator to the garbage collector:
-    # a cancelled task of anyio's and its traceback hold each other, and the generator with them.
-    gc.collect()
     return json.dumps({**_notes[run], "alive": _alive[run]}).encode()
 
 
