@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.link import page, picture, record
+from tests.link import page, picture, reasons, record
 from tests.link.links import LINKS
 from tests.matrix import __main__, plan, results
 from tests.matrix.deployments import DEPLOYMENTS, OVER_UNIX
@@ -146,3 +146,97 @@ def test_the_page_says_how_often_what_was_lost_was_tried(matrices):
 
     assert "in all (`--again`)" not in once
     assert "up to 9 times in all (`--again`)" in again
+
+
+def lost_cells(matrices):
+    """Return each cell that is not whole with drainkit: deployment, client, case, and the cell."""
+    return [
+        (name, client, case, matrix["deployments"][name]["with"]["clients"][client][case])
+        for matrix in matrices.values()
+        for name, client, case in sorted(results.lost(matrix))
+    ]
+
+
+def test_a_reason_fits_its_cell_s_error_and_time(matrices):
+    """Each that is given goes when the error is another one, or the time is shorter."""
+    explained = [cell for cell in lost_cells(matrices) if reasons.why_not(*cell)]
+    another_error = [
+        (*place, {**cell, "instead": {"lost: status 500": cell["tries"]}})
+        for *place, cell in explained
+    ]
+    too_soon = [
+        (*place, {**cell, "seconds": [0.5, 0.5, 0.5]})
+        for *place, cell in explained
+        if place[2] == page.PAGE
+    ]
+
+    assert explained
+    assert too_soon
+    assert [] == [cell for cell in another_error + too_soon if reasons.why_not(*cell)]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "client", "case", "error", "seconds", "why"),
+    [
+        ("granian-asgi", "strict", "page", "connection closed after ... bytes of the ", 39, None),
+        (
+            "granian-asgi:tls",
+            "strict",
+            "page",
+            "connection closed after ... bytes of the response's body",
+            39,
+            "--http1-header-read-timeout",
+        ),
+        ("granian-asgi:tls", "curl", "page", "curl: (18) transfer closed", 29, None),
+        ("granian-asgi:h2c", "curl", "page", "curl: (18) transfer closed", 39, None),
+        (
+            "granian-asgi:h2c",
+            "curl",
+            "page",
+            "curl: (92) HTTP/2 stream 1 was not closed cleanly: PROTOCOL_ERROR (err 1)",
+            39,
+            None,
+        ),
+        (
+            "granian-asgi:h2c",
+            "curl",
+            "413",
+            "curl: (92) HTTP/2 stream 1 was not closed cleanly: PROTOCOL_ERROR (err 1)",
+            6,
+            "48 KiB of the body twice",
+        ),
+        ("granian-asgi:h2c", "curl", "413", "curl: (52) Empty reply from server", 6, None),
+        ("gunicorn-sync", "curl", "413", "curl: (56) Recv failure", 39, None),
+        ("wsgiref", "curl", "page", "curl: (56) Recv failure", 39, None),
+    ],
+)
+def test_a_cell_that_no_reason_fits_has_none(deployment, client, case, error, seconds, why):
+    cell = {"tries": 1, "delivered": 0, "instead": {f"lost: {error}": 1}, "seconds": [seconds] * 3}
+    found = reasons.why_not(deployment, client, case, cell)
+
+    assert (why is None) == (found is None)
+    assert (why or "") in (found or "")
+
+
+def test_where_no_reason_is_known_the_page_says_what_the_client_saw(matrices):
+    unknown = [cell for cell in lost_cells(matrices) if reasons.why_not(*cell) is None]
+    shown = page.text({}, matrices)
+
+    for _, client, _, cell in unknown:
+        for error in cell["instead"]:
+            assert f"not known; {client} saw: {error.removeprefix('lost: ')}" in shown
+
+
+def test_a_cell_that_was_not_measured_without_drainkit_does_not_count_as_lost(matrices):
+    matrix = copy.deepcopy(matrices["hotel"])
+    halves = matrix["deployments"]["hypercorn-asyncio:h2"]
+
+    def row():
+        words = page.text({}, {"hotel": matrix})
+        return next(line for line in words.splitlines() if line.startswith("| `hypercorn-asyncio:"))
+
+    before = row()
+    del halves["without"]["clients"]["chromium-form"]["page"]
+
+    assert "| 0 of 1 measured |" in before
+    assert "| not measured |" in row()
