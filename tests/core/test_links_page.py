@@ -1,11 +1,13 @@
 """The page of the links and its pictures say what their JSON says."""
 
 import copy
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.link import page, picture, reasons, record
+from tests.link import __main__ as links_main
+from tests.link import answers, page, picture, reasons, record
 from tests.link.links import LINKS
 from tests.matrix import __main__, plan, results
 from tests.matrix.deployments import DEPLOYMENTS, OVER_UNIX
@@ -146,6 +148,81 @@ def test_the_page_says_how_often_what_was_lost_was_tried(matrices):
 
     assert "in all (`--again`)" not in once
     assert "up to 9 times in all (`--again`)" in again
+
+
+ROW = answers.Row("hotel", "drainkit", "eager", 413, None, 0.25, 22_000)
+
+
+def test_a_run_changes_no_other_row_s_date_and_command(measured):
+    merged = answers.merged(measured, [ROW], command="a later run", size_bytes=1)
+    (new,) = (row for row in merged["rows"] if row["command"] == "a later run")
+
+    assert len(measured["rows"]) == len(merged["rows"])
+    assert 22_000 == new["sent_bytes"]
+    assert [row for row in measured["rows"] if row in merged["rows"]] == [
+        row for row in merged["rows"] if row is not new
+    ]
+
+
+def test_the_page_says_when_and_with_what_command_each_upload_was_measured(measured):
+    changed = copy.deepcopy(measured)
+    changed["rows"][0] |= {"date": "2031-01-02", "command": "another run", "commit": "1a2b3c4"}
+    changed["rows"][1] |= {"date": "2031-01-03", "command": None}
+    shown = page.text(changed, {})
+    name = changed["rows"][0]["link"]
+
+    assert f"| 2031-01-02 | `another run` | `1a2b3c4` | 1 over {name} |" in shown
+    assert "| 2031-01-03 | an earlier run, whose command was not kept | - |" in shown
+    assert "to 2031-01-03" in shown
+    assert len(measured["rows"]) == sum(
+        int(count)
+        for line in shown.partition("They were made by these runs:")[2].splitlines()
+        if line.startswith("| 20")
+        for count in re.findall(r"(\d+) over", line)
+    )
+
+
+def test_what_cannot_be_measured_is_named(monkeypatch):
+    class Kit:
+        def file(self, upload):
+            pass
+
+    def fails(self, link, contender, client):
+        raise OSError("no browser")
+
+    monkeypatch.setattr(answers.Measuring, "row", fails)
+    said = []
+    measuring = answers.Measuring(Kit(), size_bytes=1, limit_seconds=1.0, say=said.append)
+
+    assert [] == list(measuring.rows(["fibre"], ["drainkit"], ["eager"], at_once=1))
+    assert ["fibre, drainkit, eager"] == measuring.missing
+    assert ["once more", "once more", "given up"] == [words.split("; ")[-1] for words in said]
+
+
+def test_a_run_that_has_not_measured_everything_fails(monkeypatch, capsys):
+    monkeypatch.setattr(links_main, "unavailable", lambda: None)
+    monkeypatch.setattr(answers, "missing", lambda: None)
+    monkeypatch.setattr(answers, "different", lambda record, said: [])
+    monkeypatch.setattr(links_main, "_measure", lambda options: ["fibre, drainkit, eager"])
+    monkeypatch.setattr(page, "write", list)
+
+    assert 1 == links_main.main([])
+    assert "not measured: fibre, drainkit, eager" in capsys.readouterr().err
+
+
+def test_rows_of_another_size_are_not_mixed(measured):
+    said = {"size_bytes": measured["size_bytes"], "limit_seconds": 1 + measured["limit_seconds"]}
+
+    assert ["limit_seconds"] == answers.different(measured, said)
+    assert [] == answers.different({}, said)
+
+
+def test_a_link_s_page_says_when_it_was_measured_and_of_which_commit(matrices):
+    matrix = copy.deepcopy(matrices["fibre"])
+    half = next(iter(matrix["deployments"].values()))["with"]
+    half |= {"date": "2031-01-02T03:04+00:00", "commit": "1a2b3c4"}
+
+    assert "to 2031-01-02 (in part at `1a2b3c4`)" in page.text({}, {"fibre": matrix})
 
 
 def lost_cells(matrices):

@@ -47,6 +47,13 @@ def test_the_page_says_how_many_upload_to_each_server_and_how_often_they_rest():
     assert "once in 77 s, in the median" in shown
 
 
+def test_the_page_says_which_commit_was_measured_where_that_is_known():
+    measured = copy.deepcopy(record.load())
+    measured["soak"]["made"]["commit"] = "1a2b3c4"
+
+    assert "drainkit's commit 1a2b3c4" in page.rendered(measured)
+
+
 def test_the_page_says_what_is_not_as_wanted():
     measured = copy.deepcopy(record.load())
     name, server = next(iter(measured["slow-drains"]["servers"].items()))

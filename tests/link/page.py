@@ -49,7 +49,7 @@ about {reno}.
 _ANSWERS = """\
 ## When the answer is there
 
-{size} are uploaded to a server that refuses them at once ({server}; measured {date} on
+{size} are uploaded to a server that refuses them at once ({server}; measured {dates} on
 {system}, {machine}). *Sent* is what had gone over the link until then, with IP headers: what a
 person on a phone pays for. An upload that had no answer was stopped after {limit}; *some* minutes
 are how long all of it needs at the rate that it had until then.
@@ -59,10 +59,6 @@ Chromium submits a form, and does not read before it has uploaded everything, or
 drainkit it is told when the drain has met a bound, which on this server's threads is 20 s
 (`max_seconds`). Without anything its answer arrives or does not, as it happens: in the tables below
 {bare} of its answers arrived so, and {drained} with drainkit.
-
-```console
-{command}
-```
 
 ![{description}](links.svg)
 """
@@ -190,9 +186,8 @@ def _answers(record_: dict[str, Any], matrices: dict[str, Matrix]) -> Iterator[s
     yield _ANSWERS.format(
         size=picture.megabytes(record_["size_bytes"]),
         server=f"`{record_['server']}`",
-        date=record_["date"],
+        dates=matrix_page.between([row["date"] for row in record_["rows"]]),
         limit=picture.duration(record_["limit_seconds"]),
-        command=record_["command"],
         description=picture.description(record_, names),
         bare=_of_the_browser(matrices, WITHOUT),
         drained=_of_the_browser(matrices, WITH),
@@ -207,6 +202,25 @@ def _answers(record_: dict[str, Any], matrices: dict[str, Matrix]) -> Iterator[s
         if any(found := [by_place.get((name, contender, client)) for client in CLIENTS])
     ]
     yield from matrix_page.table(("link", "on the server", *CLIENTS), rows)
+    yield "Each is one try. They were made by these runs:\n"
+    yield from matrix_page.table(
+        ("measured", "with", "drainkit at", "what stands here of it"), _runs(record_)
+    )
+
+
+def _runs(record_: dict[str, Any]) -> Iterator[Sequence[str]]:
+    """Return a row for each run that rows are of: those of one link are told together."""
+    runs: dict[tuple[str, str | None, str | None], Counter[str]] = {}
+    for row in record_["rows"]:
+        key = row["date"], row["command"], row.get("commit")
+        runs.setdefault(key, Counter())[row["link"]] += 1
+    for (date, command, commit), links in runs.items():
+        yield (
+            date,
+            f"`{command}`" if command else "an earlier run, whose command was not kept",
+            f"`{commit}`" if commit else matrix_page.NOTHING,
+            ", ".join(f"{count} over {name}" for name, count in links.items()),
+        )
 
 
 def _outcome(record_: dict[str, Any], row: dict[str, Any] | None) -> str:
@@ -240,9 +254,9 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
         file = results.link_path(name).name
         yield f"### Over {name}\n"
         yield (
-            f"{size / 1e6:g} MB are uploaded. The page is made from {{download}}`{file} "
-            f"<../{file}>`; every cell of it in one large picture: "
-            f"{{download}}`links-{name}-cells.svg`.\n"
+            f"{size / 1e6:g} MB are uploaded. Measured {matrix_page.when(matrix)}, at last with "
+            f"the command below. The page is made from {{download}}`{file} <../{file}>`; every "
+            f"cell of it in one large picture: {{download}}`links-{name}-cells.svg`.\n"
         )
         yield f"```console\n{matrix['command']}\n```\n"
         for asked in asked_of(name, matrix):

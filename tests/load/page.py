@@ -371,6 +371,8 @@ def _made(section: str, measured: dict[str, Any]) -> str:
     machine = made["machine"]
     where = "over an emulated link" if section == "link" else "loopback"
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    if commit := made.get("commit"):
+        versions += f"; drainkit's commit {commit}"
     lines = [
         f"Measured on {made['date']} with `{made['command']}`, on {machine['cores']} cores of "
         f"{machine['cpu']}, {machine['kernel']}, {where}; {versions}."
