@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from drainkit import DEFAULTS, Resource
 from tests.bench.page import PAGE_PATH, page
 from tests.bench.plots import PICTURES
 from tests.bench.results import JSON_PATH, Figure, ResultsError, figure, load, save
@@ -50,6 +51,26 @@ def test_no_figure_has_two_targets():
     ]
 
     assert [] == several
+
+
+def test_a_target_that_a_quick_run_judged_is_marked():
+    results = load(JSON_PATH)
+    changed = {
+        name: dataclasses.replace(section, quick=name == "import")
+        for name, section in results.sections.items()
+    }
+    table = page(dataclasses.replace(results, sections=changed)).partition("## The targets")[2]
+    rows = [line for line in table.partition("###")[0].splitlines() if line.startswith("| ")]
+
+    assert [target.words for target in TARGETS if target.section == "import"] == [
+        row.split(" | ")[0].removeprefix("| ") for row in rows if "quick run" in row
+    ]
+
+
+def test_the_default_bound_of_drains_is_that_of_the_policy():
+    told = page(load(JSON_PATH)).partition("## Many slow uploads at once")[2]
+
+    assert f"its default on these\nservers is {DEFAULTS[Resource.TASK].max_concurrent:,}," in told
 
 
 def _figures(results, section):
