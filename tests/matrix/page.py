@@ -1,7 +1,7 @@
 """The page of the matrix, made from its JSON: ``docs/explanation/matrix.md`` and the picture.
 
-Nothing in it was written by hand; ``tests/core/test_matrix_page.py`` fails when it is not what the
-JSON says.
+Its figures come from the JSON, and its words stand here; ``tests/core/test_matrix_page.py`` fails
+when it is not what both make.
 """
 
 from collections import Counter
