@@ -250,12 +250,15 @@ def _origin(results: Results) -> str:
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
         f"{machine['system']}, over loopback, with {packages}.",
         "",
-        "| section | date | command | took |",
-        "|---|---|---|---|",
+        "| section | date | drainkit at | command | took |",
+        "|---|---|---|---|---|",
     ]
     for section in results.sections.values():
-        took = f"{section.seconds:.0f} s"
-        lines.append(f"| {section.name} | {section.date} | `{section.command}` | {took} |")
+        commit = f"`{section.commit}`" if section.commit else "-"
+        lines.append(
+            f"| {section.name} | {section.date} | {commit} | `{section.command}` "
+            f"| {section.seconds:.0f} s |"
+        )
     if any(section.quick for section in results.sections.values()):
         lines += [
             "",

@@ -112,6 +112,23 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     assert results == load(tmp_path / "figures.json")
 
 
+def test_the_commit_that_was_measured_is_kept_and_shown_where_it_is_known(tmp_path):
+    results = load(JSON_PATH)
+    sections = {
+        name: dataclasses.replace(section, commit="1a2b3c4" if name == "import" else None)
+        for name, section in results.sections.items()
+    }
+    save(dataclasses.replace(results, sections=sections), tmp_path / "figures.json")
+    again = load(tmp_path / "figures.json")
+    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["sections"]
+    shown = page(again)
+
+    assert sections == again.sections
+    assert ["import"] == [name for name, section in written.items() if "commit" in section]
+    assert f"| import | {again.sections['import'].date} | `1a2b3c4` |" in shown
+    assert f"| floors | {again.sections['floors'].date} | - |" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
