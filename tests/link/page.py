@@ -308,7 +308,10 @@ def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
         for client, cells in row.get(WITH, {}).get("clients", {}).items():
             for case, cell in cells.items():
                 if not is_whole(cell):
-                    why = why_not(name, client, case, cell) or _seen(client, cell)
+                    why = why_not(name, client, case, cell)
+                    if why is None:
+                        bare = row.get(WITHOUT, {}).get("clients", {}).get(client, {}).get(case)
+                        why = _seen(client, cell, bare)
                     found.setdefault((case, why), []).append((name, client))
     for (case, why), places in found.items():
         names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in places))
@@ -323,11 +326,15 @@ def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
         yield names, case, str(len(places)), f"{lost} of {tries} lost", bare, why
 
 
-def _seen(client: str, cell: dict[str, Any]) -> str:
+def _seen(client: str, cell: dict[str, Any], bare: dict[str, Any] | None) -> str:
     """Return what came of a cell whose reason is not known."""
     errors = "; ".join(error.removeprefix("lost: ") for error in cell["instead"])
     least, _, greatest = cell["seconds"]
-    return f"not known; {client} saw: {errors}; its tries took {least:.1f} to {greatest:.1f} s"
+    without = "not tried" if bare is None else f"{bare['delivered']} of {bare['tries']}"
+    return (
+        f"not known; {client} saw: {errors}; its tries took {least:.1f} to {greatest:.1f} s, and "
+        f"{cell['delivered']} of {cell['tries']} were whole, without drainkit {without}"
+    )
 
 
 def _bare(matrix: Matrix, case: str, places: Sequence[tuple[str, str]]) -> str:
