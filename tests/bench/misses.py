@@ -168,7 +168,7 @@ def _trio(results: Results) -> Iterator[str]:
     yield "a small body with a Content-Length that has come is taken off the server's channel"
     yield "before the application is called, and that is all. How long a chunked body is nobody"
     yield "knows then, and 64 KiB rarely have come. For both a nursery is opened around the"
-    yield "application, and what receives and discards are tasks with cancel scopes of their own:"
+    yield "application, and the drain gets a task with a cancel scope of its own:"
     yield "under trio a `receive()` that was begun cannot be left for later, as under asyncio."
     yield from _dear(results, "hypercorn-trio", (_CHUNK, EARLY_LONG))
     yield "Half of a body that comes late needs the same. It shows less, because without drainkit"
