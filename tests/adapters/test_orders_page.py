@@ -198,3 +198,19 @@ def test_the_picture_fits_a_narrow_screen_and_brings_its_own_paper(found):
     for x, y in picture.PLACES.values():
         assert 50 <= x <= width - 50
         assert 20 <= y <= height - 20
+
+
+def test_two_rows_of_one_name_are_one_line():
+    lines = [line for lines in rows.tables(list(rows.wsgi())).values() for line in lines]
+    memory = [line for line in lines if "memory" in line.servers]
+
+    assert 1 < sum(row.name == "memory" for row in WSGI_SERVERS)
+    assert ["any"] == [line.versions for line in memory]
+
+
+def test_two_rows_of_one_name_that_do_different_things_are_refused():
+    first, *_ = rows.asgi()
+    other = dataclasses.replace(first, moments=DISCARD_FIRST, is_stored=not first.is_stored)
+
+    with pytest.raises(ValueError, match="do different things"):
+        rows.tables([first, other])

@@ -36,6 +36,7 @@ from tests.bench.results import JSON_PATH, Results, ResultsError, Section, load,
 from tests.bench.served import ROWS
 from tests.bench.table import text
 from tests.bench.targets import judged
+from tests.revision import revision
 
 SECTIONS: dict[str, Callable[[Bench], None]] = {
     "per request": per_request.run,
@@ -98,6 +99,7 @@ def _in_order(results: Results) -> Results:
 
 
 def _measure(name: str, options: argparse.Namespace) -> Section:
+    revision()  # asked for before anything is measured
     bench = Bench(options.quick, options.server)
     started = time.monotonic()
     SECTIONS[name](bench)
@@ -116,6 +118,7 @@ def _measure(name: str, options: argparse.Namespace) -> Section:
         quick=bench.quick,
         skipped=tuple(bench.skipped),
         figures=tuple(bench.figures),
+        commit=revision(),
     )
 
 

@@ -17,7 +17,7 @@ _AT_ONCE = (1, 10, 100, 1000)
 _DRAIN_BYTES = 256 * KIB
 _PIECE = b"x" * 16_384
 _TIMEOUT_SECONDS = 120.0
-# The default of 64 at once is a bound; here the cost without it is asked for.
+# Above the most at once: the default is as much as that, and the cost without a bound is asked for.
 _POLICY = {"max_concurrent": 2 * max(_AT_ONCE)}
 
 

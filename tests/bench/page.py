@@ -1,6 +1,7 @@
 """The page ``docs/explanation/cost.md``, made of the figures: ``python -m tests.bench.page``.
 
-Rule: every number of the page comes from the figures; the words are here.
+Rule: what was measured comes from the figures. The words are here, and with them what a benchmark
+or a server is set to.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST
+from drainkit import DEFAULTS, Resource
+from tests.bench.misses import misses
 from tests.bench.names import ALL, CALLS, SHARE
 from tests.bench.plots import PLOTS, SUMMARY, Bars, Plot, draw
 from tests.bench.results import JSON_PATH, ROOT, Results, Section, load
@@ -52,36 +54,6 @@ measured in turn, A B B A, so that whatever the machine did meanwhile was done t
 ratios and overheads are medians over such pairs.
 """
 
-_MISSED = """\
-### Where one is missed
-
-- **In process:** *Floors and parts* has the least that a middleware in Python can cost, and of what
-  drainkit's objects are made. What a body costs beyond that is its framing, its drain, the handle
-  for the application and the state of the response, each made once for a request that has one. A
-  request without a body costs a test of its headers.
-- **Import:** most of it is the standard library's, which every framework imports anyway.
-- **Discarding:** with the heap kept for both, drainkit's loop is the server's own with one or two
-  looks at the clock and the bounds. On granian hardly a page is made anew in either, so there is
-  nothing to gain.
-- **Memory:** gunicorn's own reader would hold up to a MiB and copy it; during a drain it receives
-  128 KiB at once. It varies on gthread because glibc gives each of its threads a heap of its own:
-  the first drain in a thread makes one grow, and nobody can tell which thread is next.
-- **granian WSGI:** it needs a third of the processor's time of other servers, so that the same work
-  of drainkit is a larger part there. Nothing tells whether a body has come, so that each is read,
-  behind its answer: that alone costs a tenth. And granian closes no list, so that an early answer
-  is given to it as something else, which it streams: that alone costs a fifth. What is left is some
-  900 steps of Python, as on every server; 300 of them are those of a POST that is read.
-- **Whole servers:** what drainkit adds is more there than in process, where everything stays in
-  the processor's caches. The least middleware is the floor, and *Profile* has what drainkit does
-  beyond it. Where *without, again* differs from 1 by more than drainkit does, this machine cannot
-  tell. Requests a second and the slowest of them are noisier than CPU time.
-- **granian ASGI:** its `receive()` goes through two other threads, also for a body that came with
-  its header fields. A middleware that does nothing but receive once behind the answer costs 1.22 to
-  1.24 there, which leaves next to nothing of the target for bounds, counts and reports.
-- **A body that comes late:** half of a body makes a drain with its bounds and a task of its own,
-  which costs as much as a small request does.
-"""
-
 _ENDING = """\
 ## Run it yourself
 
@@ -91,9 +63,9 @@ nox -s bench -- --quick
 nox -s bench -- --only discarding
 ```
 
-The first takes about {full_minutes} minutes and writes `docs/benchmarks.json`, the plots and this
-page; the second takes a few minutes. Instructions are counted where valgrind is installed. `--list`
-names the sections. To look at one server, and leave the page as it is:
+The first writes `docs/benchmarks.json`, the plots and this page; what stands here took
+{minutes:.0f} minutes in all. The second takes a few. Instructions are counted where valgrind is
+installed. `--list` names the sections. To look at one server, and leave the page as it is:
 
 ```console
 nox -s bench -- --only servers -s uvicorn-httptools --output uvicorn.json
@@ -197,8 +169,8 @@ The tables hold what the plots show.
 
 Each client has its 413 and goes on uploading, 1024 bytes a second in a piece every three seconds;
 drainkit discards what comes. On a server without drainkit the application receives the same
-uploads, and answers none. `max_concurrent` is above their number, where its default is 64, and the
-bounds on time and rate are beyond the run.
+uploads, and answers none. `max_concurrent` is above their number, where its default on these
+servers is {most_tasks:,}, and the bounds on time and rate are beyond the run.
 """,
 }
 
@@ -243,7 +215,8 @@ _AFTER_PLOT = {
 # These hold nothing but curves.
 _CURVES = ("growth", "slow drains")
 
-_FULL_MINUTES = "forty"
+# The servers for ASGI hold a task for each drain.
+_MOST_TASKS = DEFAULTS[Resource.TASK].max_concurrent
 
 # What a quick run changes in the words.
 _SIZES = {
@@ -257,10 +230,11 @@ def page(results: Results) -> str:
     parts = [_OPENING.replace("{lead}", _lead(results)), _origin(results), _targets(results)]
     for name, words in _WORDS.items():
         if section := results.sections.get(name):
-            parts.append(words.format(**_SIZES[section.quick]))
+            parts.append(words.format(**_SIZES[section.quick], most_tasks=_MOST_TASKS))
             parts += (_plot(plot) for plot in PLOTS if plot.section == name and plot.lines(results))
             parts.append(_table(section))
-    return "\n".join([*parts, _ENDING.replace("{full_minutes}", _FULL_MINUTES)])
+    minutes = sum(section.seconds for section in results.sections.values()) / 60
+    return "\n".join([*parts, _ENDING.format(minutes=minutes)])
 
 
 def _lead(results: Results) -> str:
@@ -276,12 +250,15 @@ def _origin(results: Results) -> str:
         f"Measured on {machine['processor']}, {machine['cores']} cores, {machine['memory']}, "
         f"{machine['system']}, over loopback, with {packages}.",
         "",
-        "| section | date | command | took |",
-        "|---|---|---|---|",
+        "| section | date | drainkit at | command | took |",
+        "|---|---|---|---|---|",
     ]
     for section in results.sections.values():
-        took = f"{section.seconds:.0f} s"
-        lines.append(f"| {section.name} | {section.date} | `{section.command}` | {took} |")
+        commit = f"`{section.commit}`" if section.commit else "-"
+        lines.append(
+            f"| {section.name} | {section.date} | {commit} | `{section.command}` "
+            f"| {section.seconds:.0f} s |"
+        )
     if any(section.quick for section in results.sections.values()):
         lines += [
             "",
@@ -300,10 +277,12 @@ def _targets(results: Results) -> str:
     lines = [
         "## The targets",
         "",
-        f"Set before anything was measured: {verdicts[True]} figures meet theirs, "
-        f"{verdicts[False]} do not. A target counts for every figure that it names; this table has "
+        f"Set before what is measured here was built, beside figures of what was there then: "
+        f"{verdicts[True]} figures meet theirs, {verdicts[False]} do not. "
+        "A target counts for every figure that it names; this table has "
         "the one that is furthest on the wrong side, or nearest to it. *Within the spread* means "
-        "that the limit lies between the quartiles, so the next run may say otherwise.",
+        "that the limit lies between the quartiles, so the next run may say otherwise; *quick run* "
+        "that there were few, small samples.",
         "",
         "| target | limit | the worst figure | where | verdict | met |",
         "|---|---|---|---|---|---|",
@@ -316,12 +295,14 @@ def _targets(results: Results) -> str:
             found, key=lambda figure: figure.median / target.limit_for(figure)
         )
         met = sum(target.verdict(figure).startswith("met") for figure in found)
+        quick = ", quick run" if results.sections[target.section].quick else ""
         lines.append(
             f"| {target.words} | {target.sign()} {target.limit_for(worst):g} "
-            f"| {spread(worst)} | {worst.where}, {worst.case} | {target.verdict(worst)} "
+            f"| {spread(worst)} | {worst.where}, {worst.case} | {target.verdict(worst)}{quick} "
             f"| {met} of {len(found)} |"
         )
-    return "\n".join([*lines, "", _MISSED + _noise(results), *_missed(results)])
+    lines += ["", "### Where one is missed", "", misses(results)]
+    return "\n".join([*lines, *_missed(results)])
 
 
 def _missed(results: Results) -> list[str]:
@@ -333,25 +314,6 @@ def _missed(results: Results) -> list[str]:
         "is the difference of the medians.\n",
         found,
     ]
-
-
-def _noise(results: Results) -> str:
-    """Tell how those fare on whole servers that cost nothing, or next to nothing."""
-    met = {
-        contender: [
-            target.verdict(figure).startswith("met")
-            for target, figure in judged(results, contender)
-            if target.section == "servers"
-        ]
-        for contender in (CONTROL, LEAST, DRAINKIT)
-    }
-    if not all(met.values()):
-        return ""
-    return (
-        f"  Of the {len(met[CONTROL])} ratios, no middleware beside itself meets the target in "
-        f"{sum(met[CONTROL])}, the least middleware in {sum(met[LEAST])}, and drainkit in "
-        f"{sum(met[DRAINKIT])}.\n"
-    )
 
 
 def _plot(plot: Plot) -> str:

@@ -65,6 +65,7 @@ class Section:
         quick: Whether with fewer and smaller samples.
         skipped: What was left out, and why.
         figures: In the order of the table.
+        commit: Which one of drainkit was measured; None where that was not kept.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Section:
     quick: bool
     skipped: tuple[str, ...]
     figures: tuple[Figure, ...]
+    commit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +148,10 @@ def _rounded(value: float) -> float:
 
 def save(results: Results, path: Path) -> None:
     """Write the file."""
-    content = {"version": VERSION, **dataclasses.asdict(results)}
+    content: dict[str, Any] = {"version": VERSION, **dataclasses.asdict(results)}
+    for section in content["sections"].values():
+        if section["commit"] is None:
+            del section["commit"]
     text = json.dumps(content, indent=1, ensure_ascii=False)
     # A figure on one line: then a difference between two runs can be read.
     text = re.sub(r'\{\s+"where".*?\}', lambda found: _one_line(found.group()), text, flags=re.S)

@@ -72,7 +72,7 @@ def floor_row() -> Server:
     return Server(
         FLOOR,
         "wsgi",
-        (sys.executable, "-m", "tests.bench.floor", "{port}"),
+        (sys.executable, "-m", "tests.bench.bare_socket", "{port}"),
         env=(("PYTHONPATH", _PYTHONPATH),),
     )
 

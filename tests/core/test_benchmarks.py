@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from drainkit import DEFAULTS, Resource
 from tests.bench.page import PAGE_PATH, page
 from tests.bench.plots import PICTURES
 from tests.bench.results import JSON_PATH, Figure, ResultsError, figure, load, save
@@ -52,6 +53,26 @@ def test_no_figure_has_two_targets():
     assert [] == several
 
 
+def test_a_target_that_a_quick_run_judged_is_marked():
+    results = load(JSON_PATH)
+    changed = {
+        name: dataclasses.replace(section, quick=name == "import")
+        for name, section in results.sections.items()
+    }
+    table = page(dataclasses.replace(results, sections=changed)).partition("## The targets")[2]
+    rows = [line for line in table.partition("###")[0].splitlines() if line.startswith("| ")]
+
+    assert [target.words for target in TARGETS if target.section == "import"] == [
+        row.split(" | ")[0].removeprefix("| ") for row in rows if "quick run" in row
+    ]
+
+
+def test_the_default_bound_of_drains_is_that_of_the_policy():
+    told = page(load(JSON_PATH)).partition("## Many slow uploads at once")[2]
+
+    assert f"its default on these\nservers is {DEFAULTS[Resource.TASK].max_concurrent:,}," in told
+
+
 def _figures(results, section):
     return results.sections[section].figures
 
@@ -89,6 +110,23 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     save(results, tmp_path / "figures.json")
 
     assert results == load(tmp_path / "figures.json")
+
+
+def test_the_commit_that_was_measured_is_kept_and_shown_where_it_is_known(tmp_path):
+    results = load(JSON_PATH)
+    sections = {
+        name: dataclasses.replace(section, commit="1a2b3c4" if name == "import" else None)
+        for name, section in results.sections.items()
+    }
+    save(dataclasses.replace(results, sections=sections), tmp_path / "figures.json")
+    again = load(tmp_path / "figures.json")
+    written = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["sections"]
+    shown = page(again)
+
+    assert sections == again.sections
+    assert ["import"] == [name for name, section in written.items() if "commit" in section]
+    assert f"| import | {again.sections['import'].date} | `1a2b3c4` |" in shown
+    assert f"| floors | {again.sections['floors'].date} | - |" in shown
 
 
 @pytest.mark.parametrize(

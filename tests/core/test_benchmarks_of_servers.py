@@ -11,6 +11,7 @@ from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.asking import AskingError, Client, Question, is_whole
 from tests.bench.bench import FEWEST, MOST, count_for
 from tests.bench.callgrind import total
+from tests.bench.misses import misses
 from tests.bench.names import (
     CONNECTIONS,
     CPU,
@@ -246,13 +247,90 @@ def servers(**ratios):
 
 def test_the_first_sentences_say_what_is_usual_and_what_is_most():
     found = results(section("servers", *servers(uvicorn_h11=1.1, cheroot=1.2, waitress=2.4)))
-    first, second, third = lead(found).splitlines()
+    first, second, third, fourth = lead(found).splitlines()
 
     assert "on 3 servers" in first
     assert "usually as much and at most as much" in first
     assert "usually 2 % more" in first
     assert "usually 20 % more and at most 2.4 times as much (waitress)" in second
-    assert "between 1 % less and 1 % less" in third
+    assert f"the dearest that was tried is 2.4 times as much (waitress, {EARLY})" in third
+    assert "half of 9 comparisons lie between 1 % less and 1 % less" in fourth
+
+
+def test_the_dearest_shape_is_named_beside_the_plain_early_answer():
+    dear = made("cheroot", f"{EARLY}; the body is one chunk", DRAINKIT, CPU_RATIO, 3.1)
+    *_, third, _ = lead(results(section("servers", *servers(cheroot=1.2), dear))).splitlines()
+
+    assert f"3.1 times as much (cheroot, {dear.case})" in third
+
+
+def test_what_two_bare_servers_differ_by_is_told_with_its_extremes():
+    twins = [
+        made(f"s{number}", GET, CONTROL, CPU_RATIO, ratio)
+        for number, ratio in enumerate((0.8, 0.98, 1.0, 1.03, 1.4))
+    ]
+    one = made("s0", EARLY, DRAINKIT, CPU_RATIO, 1.1)
+    one_read, one_get = (made("s0", case, DRAINKIT, CPU_RATIO, 1.0) for case in (READ, GET))
+    told = lead(results(section("servers", *twins, one, one_read, one_get)))
+
+    assert "between 2 % less and 3 % more" in told
+    assert "from 20 % less to 40 % more" in told
+
+
+def discarded(**ratios):
+    """Return how fast drainkit discards beside the server's own loop, with the heap kept."""
+    return section(
+        "discarding",
+        *(
+            made(name, "discard, heap kept", DRAINKIT, "speed / own loop's", ratio)
+            for name, ratio in ratios.items()
+        ),
+    )
+
+
+def test_whether_a_discarding_loop_is_the_server_s_own_follows_from_the_figures():
+    told = misses(results(discarded(one=0.97, two=1.01, three=0.5)))
+    all_same = misses(results(discarded(one=0.97)))
+    none_same = misses(results(discarded(three=0.5)))
+
+    assert "the clock and the bounds on one, two: 0.97 to 1.01 of its speed" in told
+    assert "slower than that on three (0.5)" in told
+    assert "slower than that" not in all_same
+    assert "server's own with one or two" not in none_same
+
+
+def test_each_miss_of_a_plain_request_stands_beside_the_least_middleware():
+    found = results(
+        section("servers", *servers(cheroot=1.24, waitress=1.02)),
+        section(
+            "server instructions",
+            *(
+                made("cheroot", GET, contender, INSTRUCTIONS_RATIO, value)
+                for contender, value in ((LEAST, 1.047), (DRAINKIT, 1.052))
+            ),
+        ),
+    )
+    told = misses(found)
+
+    assert "stands in brackets: cheroot 1.052 (1.047)." in told
+    assert "stands in brackets: cheroot 1.24 (1.01)." in told
+    assert "A POST that is read" not in told  # 1.02 is within its limit
+
+
+def test_what_a_dear_shape_costs_on_trio_is_told_in_microseconds():
+    case = f"{EARLY}; the body is one chunk"
+    told = misses(
+        results(
+            section(
+                "servers",
+                made("hypercorn-trio", case, NONE, CPU, 300.0),
+                made("hypercorn-trio", case, DRAINKIT, CPU, 540.0),
+                made("hypercorn-trio", case, DRAINKIT, CPU_RATIO, 1.8),
+            )
+        )
+    )
+
+    assert f"On hypercorn-trio that is 1.8 for *{case}* (240 µs more)." in told
 
 
 def test_a_get_is_told_in_instructions_where_they_were_counted():

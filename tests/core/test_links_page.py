@@ -1,11 +1,13 @@
 """The page of the links and its pictures say what their JSON says."""
 
 import copy
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tests.link import page, picture, record
+from tests.link import __main__ as links_main
+from tests.link import answers, page, picture, reasons, record
 from tests.link.links import LINKS
 from tests.matrix import __main__, plan, results
 from tests.matrix.deployments import DEPLOYMENTS, OVER_UNIX
@@ -146,3 +148,172 @@ def test_the_page_says_how_often_what_was_lost_was_tried(matrices):
 
     assert "in all (`--again`)" not in once
     assert "up to 9 times in all (`--again`)" in again
+
+
+ROW = answers.Row("hotel", "drainkit", "eager", 413, None, 0.25, 22_000)
+
+
+def test_a_run_changes_no_other_row_s_date_and_command(measured):
+    merged = answers.merged(measured, [ROW], command="a later run", size_bytes=1)
+    (new,) = (row for row in merged["rows"] if row["command"] == "a later run")
+
+    assert len(measured["rows"]) == len(merged["rows"])
+    assert 22_000 == new["sent_bytes"]
+    assert [row for row in measured["rows"] if row in merged["rows"]] == [
+        row for row in merged["rows"] if row is not new
+    ]
+
+
+def test_the_page_says_when_and_with_what_command_each_upload_was_measured(measured):
+    changed = copy.deepcopy(measured)
+    changed["rows"][0] |= {"date": "2031-01-02", "command": "another run", "commit": "1a2b3c4"}
+    changed["rows"][1] |= {"date": "2031-01-03", "command": None}
+    shown = page.text(changed, {})
+    name = changed["rows"][0]["link"]
+
+    assert f"| 2031-01-02 | `another run` | `1a2b3c4` | 1 over {name} |" in shown
+    assert "| 2031-01-03 | an earlier run, whose command was not kept | - |" in shown
+    assert "to 2031-01-03" in shown
+    assert len(measured["rows"]) == sum(
+        int(count)
+        for line in shown.partition("They were made by these runs:")[2].splitlines()
+        if line.startswith("| 20")
+        for count in re.findall(r"(\d+) over", line)
+    )
+
+
+def test_what_cannot_be_measured_is_named(monkeypatch):
+    class Kit:
+        def file(self, upload):
+            pass
+
+    def fails(self, link, contender, client):
+        raise OSError("no browser")
+
+    monkeypatch.setattr(answers.Measuring, "row", fails)
+    said = []
+    measuring = answers.Measuring(Kit(), size_bytes=1, limit_seconds=1.0, say=said.append)
+
+    assert [] == list(measuring.rows(["fibre"], ["drainkit"], ["eager"], at_once=1))
+    assert ["fibre, drainkit, eager"] == measuring.missing
+    assert ["once more", "once more", "given up"] == [words.split("; ")[-1] for words in said]
+
+
+def test_a_run_that_has_not_measured_everything_fails(monkeypatch, capsys):
+    monkeypatch.setattr(links_main, "unavailable", lambda: None)
+    monkeypatch.setattr(answers, "missing", lambda: None)
+    monkeypatch.setattr(answers, "different", lambda record, said: [])
+    monkeypatch.setattr(links_main, "_measure", lambda options: ["fibre, drainkit, eager"])
+    monkeypatch.setattr(page, "write", list)
+
+    assert 1 == links_main.main([])
+    assert "not measured: fibre, drainkit, eager" in capsys.readouterr().err
+
+
+def test_rows_of_another_size_are_not_mixed(measured):
+    said = {"size_bytes": measured["size_bytes"], "limit_seconds": 1 + measured["limit_seconds"]}
+
+    assert ["limit_seconds"] == answers.different(measured, said)
+    assert [] == answers.different({}, said)
+
+
+def test_a_link_s_page_says_when_it_was_measured_and_of_which_commit(matrices):
+    matrix = copy.deepcopy(matrices["fibre"])
+    half = next(iter(matrix["deployments"].values()))["with"]
+    half |= {"date": "2031-01-02T03:04+00:00", "commit": "1a2b3c4"}
+
+    assert "to 2031-01-02 (in part at `1a2b3c4`)" in page.text({}, {"fibre": matrix})
+
+
+def lost_cells(matrices):
+    """Return each cell that is not whole with drainkit: deployment, client, case, and the cell."""
+    return [
+        (name, client, case, matrix["deployments"][name]["with"]["clients"][client][case])
+        for matrix in matrices.values()
+        for name, client, case in sorted(results.lost(matrix))
+    ]
+
+
+def test_a_reason_fits_its_cell_s_error_and_time(matrices):
+    """Each that is given goes when the error is another one, or the time is shorter."""
+    explained = [cell for cell in lost_cells(matrices) if reasons.why_not(*cell)]
+    another_error = [
+        (*place, {**cell, "instead": {"lost: status 500": cell["tries"]}})
+        for *place, cell in explained
+    ]
+    too_soon = [
+        (*place, {**cell, "seconds": [0.5, 0.5, 0.5]})
+        for *place, cell in explained
+        if place[2] == page.PAGE
+    ]
+
+    assert explained
+    assert too_soon
+    assert [] == [cell for cell in another_error + too_soon if reasons.why_not(*cell)]
+
+
+@pytest.mark.parametrize(
+    ("deployment", "client", "case", "error", "seconds", "why"),
+    [
+        ("granian-asgi", "strict", "page", "connection closed after ... bytes of the ", 39, None),
+        (
+            "granian-asgi:tls",
+            "strict",
+            "page",
+            "connection closed after ... bytes of the response's body",
+            39,
+            "--http1-header-read-timeout",
+        ),
+        ("granian-asgi:tls", "curl", "page", "curl: (18) transfer closed", 29, None),
+        ("granian-asgi:h2c", "curl", "page", "curl: (18) transfer closed", 39, None),
+        (
+            "granian-asgi:h2c",
+            "curl",
+            "page",
+            "curl: (92) HTTP/2 stream 1 was not closed cleanly: PROTOCOL_ERROR (err 1)",
+            39,
+            None,
+        ),
+        (
+            "granian-asgi:h2c",
+            "curl",
+            "413",
+            "curl: (92) HTTP/2 stream 1 was not closed cleanly: PROTOCOL_ERROR (err 1)",
+            6,
+            "48 KiB of the body twice",
+        ),
+        ("granian-asgi:h2c", "curl", "413", "curl: (52) Empty reply from server", 6, None),
+        ("gunicorn-sync", "curl", "413", "curl: (56) Recv failure", 39, None),
+        ("wsgiref", "curl", "page", "curl: (56) Recv failure", 39, None),
+    ],
+)
+def test_a_cell_that_no_reason_fits_has_none(deployment, client, case, error, seconds, why):
+    cell = {"tries": 1, "delivered": 0, "instead": {f"lost: {error}": 1}, "seconds": [seconds] * 3}
+    found = reasons.why_not(deployment, client, case, cell)
+
+    assert (why is None) == (found is None)
+    assert (why or "") in (found or "")
+
+
+def test_where_no_reason_is_known_the_page_says_what_the_client_saw(matrices):
+    unknown = [cell for cell in lost_cells(matrices) if reasons.why_not(*cell) is None]
+    shown = page.text({}, matrices)
+
+    for _, client, _, cell in unknown:
+        for error in cell["instead"]:
+            assert f"not known; {client} saw: {error.removeprefix('lost: ')}" in shown
+
+
+def test_a_cell_that_was_not_measured_without_drainkit_does_not_count_as_lost(matrices):
+    matrix = copy.deepcopy(matrices["hotel"])
+    halves = matrix["deployments"]["hypercorn-asyncio:h2"]
+
+    def row():
+        words = page.text({}, {"hotel": matrix})
+        return next(line for line in words.splitlines() if line.startswith("| `hypercorn-asyncio:"))
+
+    before = row()
+    del halves["without"]["clients"]["chromium-form"]["page"]
+
+    assert "| 0 of 1 measured |" in before
+    assert "| not measured |" in row()

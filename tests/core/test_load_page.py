@@ -22,6 +22,7 @@ def test_the_page_and_the_record_agree():
         ("slow-drains", ("most_active",)),
         ("soak", ("memory", "second_half")),
         ("soak", ("counts", "descriptors", "second_half")),
+        ("link", ("waits_ms", "p99")),
     ],
     ids=lambda value: value if isinstance(value, str) else ".".join(value),
 )
@@ -33,6 +34,24 @@ def test_another_figure_makes_another_page(section, path):
     place[path[-1]] += 1000
 
     assert page.rendered(measured) != page.rendered(record.load())
+
+
+def test_the_page_says_how_many_upload_to_each_server_and_how_often_they_rest():
+    measured = copy.deepcopy(record.load())
+    measured["link"]["plan"]["uploads"] = 8 * len(measured["link"]["servers"])
+    for server in measured["link"]["servers"].values():
+        server["at_rest"] = [{"seconds": seconds} for seconds in (77.0, 154.0, 230.0)]
+    shown = page.rendered(measured)
+
+    assert ", 8 of each server, upload one thing after the other" in shown
+    assert "once in 77 s, in the median" in shown
+
+
+def test_the_page_says_which_commit_was_measured_where_that_is_known():
+    measured = copy.deepcopy(record.load())
+    measured["soak"]["made"]["commit"] = "1a2b3c4"
+
+    assert "drainkit's commit 1a2b3c4" in page.rendered(measured)
 
 
 def test_the_page_says_what_is_not_as_wanted():

@@ -8,6 +8,7 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tests.clients.clients import Kit
 from tests.link import answers, page, record
@@ -39,38 +40,57 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def _said(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the record tells of all its rows."""
+    return {
+        "size_bytes": options.size_bytes,
+        "limit_seconds": options.limit_seconds,
+        "platform": results.machine(),
+        "links": {name: dataclasses.asdict(link) for name, link in LINKS.items()},
+    }
+
+
 def _keep(row: answers.Row, options: argparse.Namespace) -> None:
-    told = answers.merged(
-        record.load(),
-        [row],
-        command=shlex.join(["nox", "-s", "link_answers", "--", *sys.argv[1:]]),
-        size_bytes=options.size_bytes,
-        limit_seconds=options.limit_seconds,
-        platform=results.machine(),
-        links={name: dataclasses.asdict(link) for name, link in LINKS.items()},
-    )
+    command = ["nox", "-s", "link_answers", *(["--", *sys.argv[1:]] if sys.argv[1:] else [])]
+    told = answers.merged(record.load(), [row], command=shlex.join(command), **_said(options))
     record.RECORD.write_text(record.text(told), encoding="utf-8")
 
 
+def _measure(options: argparse.Namespace) -> list[str]:
+    """Measure what was chosen, and return what could not be."""
+    with Kit() as kit:
+        measuring = answers.Measuring(
+            kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
+        )
+        chosen = options.links, options.contenders, options.clients
+        for row in measuring.rows(*chosen, at_once=options.at_once):
+            # Each at once: the next may take ten minutes, and somebody may end the run.
+            _keep(row, options)
+        return measuring.missing
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return its exit status."""
+    """Run the command line; return its exit status: 1 if something could not be measured."""
     options = _arguments(arguments)
+    missing: list[str] = []
     if not options.page:
         if why := unavailable() or answers.missing():
             print(f"error: {why}", file=sys.stderr)
             return _BAD_ARGUMENTS
-        with Kit() as kit:
-            measuring = answers.Measuring(
-                kit, size_bytes=options.size_bytes, limit_seconds=options.limit_seconds, say=_say
+        if names := answers.different(record.load(), _said(options)):
+            print(
+                f"error: {record.RECORD.name} holds rows of another {', '.join(names)}, and one "
+                "page must not mix them; move it away to measure all of them anew",
+                file=sys.stderr,
             )
-            chosen = options.links, options.contenders, options.clients
-            for row in measuring.rows(*chosen, at_once=options.at_once):
-                # Each at once: the next may take ten minutes, and somebody may end the run.
-                _keep(row, options)
+            return _BAD_ARGUMENTS
+        missing = _measure(options)
         _say(f"wrote {record.RECORD}")
     for path in page.write():
         _say(f"wrote {path}")
-    return 0
+    for name in missing:
+        print(f"error: not measured: {name}", file=sys.stderr)
+    return 1 if missing else 0
 
 
 if __name__ == "__main__":

@@ -17,10 +17,11 @@ from typing import Any
 
 from drainkit_clients import Answer, Upload, eager
 from tests.bench.alternatives import DRAINKIT, HANDLER, NONE, SNIPPET
-from tests.clients.browser import BrowserError
+from tests.clients.browser import BrowserError, Browsers
 from tests.clients.clients import Kit
 from tests.link.emulated import Emulated, emulated
 from tests.link.links import LINKS, Link
+from tests.revision import recorded
 from tests.servers import harness, proxies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +71,11 @@ class Row:
 
 
 class Measuring:
-    """Uploads over links, several at once."""
+    """Uploads over links, several at once.
+
+    Attributes:
+        missing: What was asked for and could not be measured: link, contender and client.
+    """
 
     def __init__(self, kit: Kit, *, size_bytes: int, limit_seconds: float, say: Say) -> None:
         """Upload nothing yet.
@@ -86,6 +91,7 @@ class Measuring:
         self._limit_seconds = limit_seconds
         self._say = say
         self._starting = threading.BoundedSemaphore(_STARTING_AT_ONCE)
+        self.missing: list[str] = []
 
     def rows(
         self,
@@ -110,13 +116,14 @@ class Measuring:
                     yield row
 
     def _row_or_none(self, link: Link, contender: str, client: str) -> Row | None:
-        """Upload once, and once more where the browser or a server did not start; None if not."""
+        """Upload until the browser and the server did start, three times at most; None if not."""
         for left in reversed(range(_START_TRIES)):
             try:
                 return self.row(link, contender, client)
             except (BrowserError, RuntimeError, OSError, subprocess.SubprocessError) as error:
                 again = "once more" if left else "given up"
                 self._say(f"{link.name}, {contender}, {client}: {error}; {again}")
+        self.missing.append(f"{link.name}, {contender}, {client}")
         return None
 
     def row(self, link: Link, contender: str, client: str) -> Row:
@@ -154,7 +161,8 @@ class Measuring:
         if client == "eager":
             yield lambda *where, **how: there.client.call(eager, *where, **how)
             return
-        browsers = type(self._kit.browsers)()
+        # One of its own, in the namespace of this link's client.
+        browsers = Browsers()
         try:
             uploads = browsers.client("form", http2=False, file_of=self._kit.file)
             yield lambda *where, **how: there.client.call(uploads, *where, **how)
@@ -181,15 +189,31 @@ def missing() -> str | None:
     return absent or (None if harness.find_program("chromium") else "chromium")
 
 
-def merged(record: dict[str, Any], rows: Sequence[Row], **said: Any) -> dict[str, Any]:
-    """Return a record with rows in the place of those of the same links.
+def different(record: dict[str, Any], said: dict[str, Any]) -> list[str]:
+    """Return what a record says of all its rows and a run would not, by name.
+
+    Args:
+        record: What stands there; an empty one takes any run.
+        said: What is told of the run.
+    """
+    return [name for name in said if name in record and record[name] != said[name]]
+
+
+def merged(
+    record: dict[str, Any], rows: Sequence[Row], *, command: str, **said: Any
+) -> dict[str, Any]:
+    """Return a record with rows in the place of those of the same upload.
 
     Args:
         record: What stood there.
-        rows: What was measured.
-        said: What else is told of the run.
+        rows: What was measured. Each keeps when and with what command.
+        command: What repeats the run.
+        said: What else is told, of all rows: `different` says whether that may be.
     """
-    told = [dataclasses.asdict(row) for row in rows]
+    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    told = [
+        {**dataclasses.asdict(row), "date": date, "command": command, **recorded()} for row in rows
+    ]
     new = {(row["link"], row["contender"], row["client"]) for row in told}
     kept = [
         row
@@ -206,7 +230,6 @@ def merged(record: dict[str, Any], rows: Sequence[Row], **said: Any) -> dict[str
         )
     }
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "server": SERVER,
         **said,
         "rows": sorted(

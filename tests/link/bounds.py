@@ -5,7 +5,7 @@ drainkit and without.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -107,10 +107,14 @@ def _behind(start: int, sequence: int) -> int:
 def _connections(folder: Path, port: int) -> dict[str, Sequence[tuple[bool, trace.Segment]]]:
     """Return what the server sent and got, as it did: whose it is, and the segment."""
     ours = [
-        *((True, segment) for segment in _of(folder / "sent.pcap") if _is(segment.source, port)),
+        *(
+            (True, segment)
+            for segment in trace.read(folder / "sent.pcap")
+            if _is(segment.source, port)
+        ),
         *(
             (False, segment)
-            for segment in _of(folder / "arrived.pcap")
+            for segment in trace.read(folder / "arrived.pcap")
             if _is(segment.target, port)
         ),
     ]
@@ -119,10 +123,6 @@ def _connections(folder: Path, port: int) -> dict[str, Sequence[tuple[bool, trac
         client = segment.target if is_servers else segment.source
         connections.setdefault(client, []).append((is_servers, segment))
     return dict(connections)
-
-
-def _of(path: Path) -> Iterator[trace.Segment]:
-    return trace.read(path)
 
 
 def _is(end: str, port: int) -> bool:

@@ -1,11 +1,12 @@
 """The page of the links, made from their JSON: ``docs/explanation/links.md`` and its pictures.
 
-Nothing in it was written by hand; ``tests/core/test_links_page.py`` fails when it is not what the
-JSON says.
+Its figures come from the JSON, and its words stand here; ``tests/core/test_links_page.py`` fails
+when it is not what both make.
 """
 
 import itertools
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,15 +15,19 @@ from typing import Any
 from tests.link import picture, record
 from tests.link.answers import CLIENTS
 from tests.link.links import LINKS, MTU_BYTES
+from tests.link.reasons import why_not
 from tests.matrix import page as matrix_page
 from tests.matrix import picture as matrix_picture
 from tests.matrix import plan, questions, results
-from tests.matrix.deployments import OVER_UNIX, reason
+from tests.matrix.deployments import OVER_UNIX
 from tests.matrix.questions import Question, Row
 from tests.matrix.results import WITH, WITHOUT, Matrix
 from tests.matrix.run import is_whole
 
 PAGE_PATH = results.ROOT / "docs" / "explanation" / "links.md"
+
+# The answer of 4 MB.
+PAGE = "page"
 
 _INTRODUCTION = """\
 # Over a real link
@@ -44,7 +49,7 @@ about {reno}.
 _ANSWERS = """\
 ## When the answer is there
 
-{size} are uploaded to a server that refuses them at once ({server}; measured {date} on
+{size} are uploaded to a server that refuses them at once ({server}; measured {dates} on
 {system}, {machine}). *Sent* is what had gone over the link until then, with IP headers: what a
 person on a phone pays for. An upload that had no answer was stopped after {limit}; *some* minutes
 are how long all of it needs at the rate that it had until then.
@@ -54,10 +59,6 @@ Chromium submits a form, and does not read before it has uploaded everything, or
 drainkit it is told when the drain has met a bound, which on this server's threads is 20 s
 (`max_seconds`). Without anything its answer arrives or does not, as it happens: in the tables below
 {bare} of its answers arrived so, and {drained} with drainkit.
-
-```console
-{command}
-```
 
 ![{description}](links.svg)
 """
@@ -70,13 +71,15 @@ cell was tried {tries}, and a 422 that the application gives when it has read te
 too. Each deployment had a link of its own. uvicorn and gunicorn's `asgi` worker chose uvloop over
 fibre and a satellite, where it was installed.{again}
 
-Behind every answer of a few bytes that is not whole stands its reason below. A page of 4 MB takes a
-minute over hotel Wi-Fi, and two over a satellite, which is longer than some servers have
-patience: what they cut, they cut from who only asked for the page, too (a GET without drainkit,
-over hotel Wi-Fi: gunicorn `sync` after 38 s, uvicorn, hypercorn and gunicorn's `asgi` over TLS
-after 38 to 42 s, cheroot over TLS after 14 s). Behind an upload drainkit sends such a page over TLS
-on the servers for asyncio as the client takes it ([](when-and-how-long.md)). Before it did so,
-uvicorn cut it with drainkit only, since what comes of an upload ends its wait for the next request.
+Why a cell is not whole stands beside it where that is known, and else what its client saw. The page
+of 4 MB takes longer than some servers have patience. With drainkit the median of those that are
+whole took {pages}.
+What those servers cut, they cut from who only asks for the page, too: so it was over hotel Wi-Fi,
+with a GET and without drainkit, on gunicorn `sync`, and over TLS on cheroot and on the servers for
+asyncio (tried by hand on 2026-11-26; the JSON has nothing of it). Behind an upload drainkit sends
+such a page over TLS on the servers for asyncio as the client takes it ([](when-and-how-long.md)).
+Before it did so, uvicorn cut it with drainkit only, since what comes of an upload ends its wait for
+the next request.
 
 """
 
@@ -183,9 +186,8 @@ def _answers(record_: dict[str, Any], matrices: dict[str, Matrix]) -> Iterator[s
     yield _ANSWERS.format(
         size=picture.megabytes(record_["size_bytes"]),
         server=f"`{record_['server']}`",
-        date=record_["date"],
+        dates=matrix_page.between([row["date"] for row in record_["rows"]]),
         limit=picture.duration(record_["limit_seconds"]),
-        command=record_["command"],
         description=picture.description(record_, names),
         bare=_of_the_browser(matrices, WITHOUT),
         drained=_of_the_browser(matrices, WITH),
@@ -200,6 +202,25 @@ def _answers(record_: dict[str, Any], matrices: dict[str, Matrix]) -> Iterator[s
         if any(found := [by_place.get((name, contender, client)) for client in CLIENTS])
     ]
     yield from matrix_page.table(("link", "on the server", *CLIENTS), rows)
+    yield "Each is one try. They were made by these runs:\n"
+    yield from matrix_page.table(
+        ("measured", "with", "drainkit at", "what stands here of it"), _runs(record_)
+    )
+
+
+def _runs(record_: dict[str, Any]) -> Iterator[Sequence[str]]:
+    """Return a row for each run that rows are of: those of one link are told together."""
+    runs: dict[tuple[str, str | None, str | None], Counter[str]] = {}
+    for row in record_["rows"]:
+        key = row["date"], row["command"], row.get("commit")
+        runs.setdefault(key, Counter())[row["link"]] += 1
+    for (date, command, commit), links in runs.items():
+        yield (
+            date,
+            f"`{command}`" if command else "an earlier run, whose command was not kept",
+            f"`{commit}`" if commit else matrix_page.NOTHING,
+            ", ".join(f"{count} over {name}" for name, count in links.items()),
+        )
 
 
 def _outcome(record_: dict[str, Any], row: dict[str, Any] | None) -> str:
@@ -227,15 +248,15 @@ def _matrices(matrices: dict[str, Matrix]) -> Iterator[str]:
     times = "once" if tries == {1} else f"{min(tries)} to {max(tries)} times"
     if tries == {2}:
         times = "twice"
-    yield _MATRIX.format(tries=times, again=_again(matrices))
+    yield _MATRIX.format(tries=times, again=_again(matrices), pages=", ".join(_pages(matrices)))
     for name, matrix in matrices.items():
         size = matrix["clients"]["eager"]["upload_bytes"]
         file = results.link_path(name).name
         yield f"### Over {name}\n"
         yield (
-            f"{size / 1e6:g} MB are uploaded. The page is made from {{download}}`{file} "
-            f"<../{file}>`; every cell of it in one large picture: "
-            f"{{download}}`links-{name}-cells.svg`.\n"
+            f"{size / 1e6:g} MB are uploaded. Measured {matrix_page.when(matrix)}, at last with "
+            f"the command below. The page is made from {{download}}`{file} <../{file}>`; every "
+            f"cell of it in one large picture: {{download}}`links-{name}-cells.svg`.\n"
         )
         yield f"```console\n{matrix['command']}\n```\n"
         for asked in asked_of(name, matrix):
@@ -267,6 +288,19 @@ def _left_out(name: str, matrix: Matrix) -> Iterator[str]:
             yield f"{count} cells of `{client}` {half} drainkit"
 
 
+def _pages(matrices: dict[str, Matrix]) -> Iterator[str]:
+    """Return how long whole pages took over each link, the median of those with drainkit."""
+    for name, matrix in matrices.items():
+        seconds = [
+            cells[PAGE]["seconds"][1]
+            for row in matrix["deployments"].values()
+            for cells in row.get(WITH, {}).get("clients", {}).values()
+            if PAGE in cells and is_whole(cells[PAGE])
+        ]
+        if seconds:
+            yield f"{picture.duration(statistics.median(seconds))} over {name}"
+
+
 def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
     """Return a row for each reason why cells are not whole with drainkit."""
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -274,15 +308,13 @@ def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
         for client, cells in row.get(WITH, {}).get("clients", {}).items():
             for case, cell in cells.items():
                 if not is_whole(cell):
-                    why = why_not(name, client, case) or "; ".join(cell["instead"])
+                    why = why_not(name, client, case, cell)
+                    if why is None:
+                        bare = row.get(WITHOUT, {}).get("clients", {}).get(client, {}).get(case)
+                        why = _seen(client, cell, bare)
                     found.setdefault((case, why), []).append((name, client))
     for (case, why), places in found.items():
         names = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in places))
-        bare = [
-            matrix["deployments"][name].get(WITHOUT, {}).get("clients", {}).get(client, {})
-            for name, client in places
-        ]
-        whole = sum(case in cells and is_whole(cells[case]) for cells in bare)
         tried = [
             matrix["deployments"][name][WITH]["clients"][client][case] for name, client in places
         ]
@@ -290,7 +322,31 @@ def _not_whole(matrix: Matrix) -> Iterator[Sequence[str]]:
             sum(cell["tries"] - cell["delivered"] for cell in tried),
             sum(cell["tries"] for cell in tried),
         )
-        yield names, case, str(len(places)), f"{lost} of {tries} lost", str(whole), why
+        bare = _bare(matrix, case, places)
+        yield names, case, str(len(places)), f"{lost} of {tries} lost", bare, why
+
+
+def _seen(client: str, cell: dict[str, Any], bare: dict[str, Any] | None) -> str:
+    """Return what came of a cell whose reason is not known."""
+    errors = "; ".join(error.removeprefix("lost: ") for error in cell["instead"])
+    least, _, greatest = cell["seconds"]
+    without = "not tried" if bare is None else f"{bare['delivered']} of {bare['tries']}"
+    return (
+        f"not known; {client} saw: {errors}; its tries took {least:.1f} to {greatest:.1f} s, and "
+        f"{cell['delivered']} of {cell['tries']} were whole, without drainkit {without}"
+    )
+
+
+def _bare(matrix: Matrix, case: str, places: Sequence[tuple[str, str]]) -> str:
+    """Return how many of these cells are whole without drainkit, of those that were measured."""
+    halves = [
+        (matrix["deployments"][name].get(WITHOUT, {}).get("clients", {}), client)
+        for name, client in places
+    ]
+    cells = [clients[client][case] for clients, client in halves if case in clients.get(client, {})]
+    if not cells:
+        return "not measured"
+    return f"{sum(map(is_whole, cells))} of {len(cells)} measured"
 
 
 # What the rows of a picture are, and the deployments that belong there.
@@ -316,52 +372,3 @@ def asked_of(name: str, matrix: Matrix) -> list[Question]:
         Question(name, f"Which answers arrive over {name}?", rows),
         Question(f"{name}-clients", "And to which clients?", list(questions.clients(matrix))),
     ]
-
-
-# What cuts a page that takes longer than the server has patience, with an upload or without one:
-# the names of deployments begin with the one and end with the other.
-_PATIENCE = {
-    ("gunicorn-sync", ""): (
-        "gunicorn ends a sync worker after its `timeout`, 30 s, whatever it is sending"
-    ),
-    ("cheroot", ""): "cheroot gives up when a write takes longer than its `timeout`, 10 s",
-    ("daphne", ""): (
-        "Twisted closes a connection on which nothing came for 60 s, and 15 s later drops what is "
-        "left to send; daphne has the whole body before it calls the application, and drainkit "
-        "does nothing there"
-    ),
-    ("uwsgi-http", ""): (
-        "uWSGI gives up when a write takes longer than its `socket-timeout`, 4 s; with "
-        "`--socket-timeout 120` the page arrived over hotel Wi-Fi"
-    ),
-    ("granian", ""): (
-        "granian closes what has brought no next request after `--http1-header-read-timeout`, "
-        "30 s, though it is still sending; so it does without drainkit where an application "
-        "answers before it reads"
-    ),
-    **{
-        (server, end): (
-            "once the server closes, asyncio has 30 s (`ssl_shutdown_timeout`) for what it holds "
-            "itself of an answer over TLS, up to a megabyte; and the server closes when the "
-            "connection was not used again for 5 s, though that has not been sent"
-        )
-        for server in ("uvicorn", "hypercorn-asyncio", "gunicorn-asgi", "gunicorn-uvicorn")
-        for end in (":tls", ":h2")
-    },
-}
-_PAGE = "page"
-_CURL_TWICE = (
-    "curl 7.88.1 sends 48 KiB of the body twice, and so more than its Content-Length, when its "
-    "socket was full; the server resets the stream (RFC 9113, 8.1.1)"
-)
-
-
-def why_not(deployment: str, client: str, case: str) -> str | None:
-    """Return why a cell need not be whole over a link; None where it must be."""
-    if case == _PAGE:
-        for (begin, end), why in _PATIENCE.items():
-            if deployment.startswith(begin) and deployment.endswith(end):
-                return f"{why}"
-    if client == "curl" and deployment.endswith((":h2", ":h2c")):
-        return _CURL_TWICE
-    return reason(deployment, client, case)

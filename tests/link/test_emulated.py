@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.link import trace
-from tests.link.emulated import SERVER_ADDRESS, Emulated, LinkError, emulated, unavailable
+from tests.link.emulated import SERVER_ADDRESS, Emulated, LinkError, emulated
 from tests.link.links import LINKS, Link
 from tests.link.path import Path as OneWay
 
@@ -57,28 +57,52 @@ def round_trip_seconds(client: socket.socket, server: socket.socket) -> float:
     return time.monotonic() - began
 
 
+PACKETS, SIZE_BYTES = 100, 1000
+
+
+def upload_seconds(client: socket.socket, server: socket.socket) -> float:
+    """Return how long so many packets take on the way up."""
+    began = time.monotonic()
+    for _ in range(PACKETS):
+        client.send(bytes(SIZE_BYTES))
+    for _ in range(PACKETS):
+        server.recv(SIZE_BYTES)
+    return time.monotonic() - began
+
+
+def least_seconds(
+    measure: Callable[[socket.socket, socket.socket], float],
+    ends: tuple[socket.socket, socket.socket],
+    enough_seconds: float,
+) -> float:
+    """Measure until it was quick enough, or for some seconds; return the least.
+
+    A busy machine makes some of them late, and a link that is too slow all of them.
+    """
+    deadline = time.monotonic() + LIMIT_SECONDS
+    least = measure(*ends)
+    while least >= enough_seconds and time.monotonic() < deadline:
+        least = min(least, measure(*ends))
+    return least
+
+
 @pytest.mark.parametrize("name", ["fibre", "hotel"])
 def test_a_round_trip_takes_as_long_as_was_asked_for(name: str) -> None:
     asked = LINKS[name].round_trip_seconds
-    with emulated(LINKS[name]) as link, datagrams(link) as (client, server):
-        least = min(round_trip_seconds(client, server) for _ in range(5))
+    # Nobody sends a lost datagram again.
+    with emulated(dataclasses.replace(LINKS[name], loss=0)) as link, datagrams(link) as ends:
+        least = least_seconds(round_trip_seconds, ends, 1.5 * asked)
 
-    assert asked <= least < asked + 1.0
+    assert asked <= least < 1.5 * asked
 
 
 def test_packets_come_at_the_rate_of_their_way() -> None:
-    slow = dataclasses.replace(QUICK, up_bits_per_second=4e6, up_queue_bytes=10**6)
-    packets, size_bytes = 200, 1000
-    with emulated(slow) as link, datagrams(link) as (client, server):
-        began = time.monotonic()
-        for _ in range(packets):
-            client.send(bytes(size_bytes))
-        for _ in range(packets):
-            server.recv(size_bytes)
-        seconds = time.monotonic() - began
+    slow = dataclasses.replace(QUICK, up_bits_per_second=2e6, up_queue_bytes=10**6)
+    expected = PACKETS * (SIZE_BYTES + HEADERS_BYTES) * 8 / 2e6
+    with emulated(slow) as link, datagrams(link) as ends:
+        least = least_seconds(upload_seconds, ends, 1.5 * expected)
 
-    expected = packets * (size_bytes + HEADERS_BYTES) * 8 / 4e6
-    assert expected <= seconds < expected + 2.0
+    assert expected <= least < 1.5 * expected
 
 
 def test_those_packets_are_lost_that_the_seed_says() -> None:
@@ -186,11 +210,27 @@ def test_one_address_falls_silent_and_another_goes_on() -> None:
 
 
 def test_the_rate_can_fall_while_it_is_used() -> None:
-    with emulated(QUICK) as link, datagrams(link) as (client, server):
-        link.change(LINKS["hotel"])
-        slow = round_trip_seconds(client, server)
+    quick = dataclasses.replace(QUICK, up_queue_bytes=10**6)
+    slow = dataclasses.replace(quick, up_bits_per_second=2e6)
+    expected = PACKETS * (SIZE_BYTES + HEADERS_BYTES) * 8 / 2e6
+    with emulated(quick) as link, datagrams(link) as ends:
+        before = least_seconds(upload_seconds, ends, expected / 2)
+        link.change(slow)
+        after = least_seconds(upload_seconds, ends, 1.5 * expected)
 
-    assert slow >= LINKS["hotel"].round_trip_seconds
+    assert before < expected / 2
+    assert expected <= after < 1.5 * expected
+
+
+def test_the_delay_can_grow_while_it_is_used() -> None:
+    asked = LINKS["hotel"].round_trip_seconds
+    with emulated(QUICK) as link, datagrams(link) as ends:
+        before = least_seconds(round_trip_seconds, ends, asked / 2)
+        link.change(dataclasses.replace(LINKS["hotel"], loss=0))
+        after = least_seconds(round_trip_seconds, ends, 1.5 * asked)
+
+    assert before < asked / 2
+    assert asked <= after < 1.5 * asked
 
 
 def interfaces() -> list[str]:
@@ -225,12 +265,7 @@ with emulated(LINKS["fibre"]) as link:
 def test_nothing_is_left_behind_when_its_maker_ends(number: signal.Signals) -> None:
     before = interfaces()
     with subprocess.Popen(
-        # A shell in the background would have its children ignore Ctrl-C.
-        [
-            sys.executable,
-            "-c",
-            f"import signal\nsignal.signal(2, signal.default_int_handler){MAKER}",
-        ],
+        [sys.executable, "-c", MAKER],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -261,7 +296,3 @@ def test_a_program_that_has_ended_is_told() -> None:
 def test_too_many_addresses_are_refused() -> None:
     with pytest.raises(ValueError, match="between 1 and"), emulated(QUICK, addresses=1000):
         pass
-
-
-def test_where_it_can_be_made_no_reason_is_given() -> None:
-    assert unavailable() is None

@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.load import machine, over_link, page, record, servers, slow_drains, soak
 from tests.load.processes import LimitError
+from tests.revision import revision
 from tests.servers.harness import ServerError
 
 _QUICK_MINUTES = 1.5
@@ -27,6 +28,7 @@ def main() -> int:
     if options.command == "page":
         page.write()
         return 0
+    revision()  # asked for now: what takes an hour was of this commit
     try:
         measured = _MEASURE[options.command](options)
     except LimitError as error:

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.revision import recorded
+
 
 def described(command: str, packages: Iterable[str]) -> dict[str, Any]:
     """Return the circumstances of a measurement.
@@ -20,6 +22,7 @@ def described(command: str, packages: Iterable[str]) -> dict[str, Any]:
     return {
         "command": command,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **recorded(),
         "machine": {
             "cpu": _cpu(),
             "cores": len(os.sched_getaffinity(0)),

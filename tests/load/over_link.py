@@ -10,7 +10,6 @@ import random
 import statistics
 import threading
 import time
-from collections import Counter
 from typing import Any
 
 from drainkit_clients import Connection, unreachable
@@ -98,7 +97,7 @@ class FarClients:
         self._lock = threading.Lock()
         self._awake = threading.Event()
         self._is_stopped = False
-        self._at_it: Counter[str] = Counter()
+        self._busy = 0
         hosts = link.addresses
         self._threads = [
             threading.Thread(target=self._repeat, args=(hosts[number % len(hosts)], is_upload))
@@ -119,7 +118,7 @@ class FarClients:
     @property
     def busy(self) -> int:
         """How many are at it."""
-        return self._at_it.total()
+        return self._busy
 
     def stop(self) -> None:
         """End them when they have finished what they are at."""
@@ -139,13 +138,16 @@ class FarClients:
                 if self._is_stopped:
                     return
                 with self._lock:
-                    self._at_it[host] += 1
+                    self._busy += 1
                 try:
                     if self._awake.is_set():
-                        self._upload(host, chance) if is_upload else self._ask(host)
+                        if is_upload:
+                            self._upload(host, chance)
+                        else:
+                            self._ask(host)
                 finally:
                     with self._lock:
-                        self._at_it[host] -= 1
+                        self._busy -= 1
 
     def _upload(self, host: str, chance: random.Random) -> None:
         name = chance.choice(self._kinds)

@@ -3,6 +3,8 @@
 Standard library only: the tests of the engine check the page where nothing else is installed.
 """
 
+import itertools
+import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -103,15 +105,17 @@ _LINK = """
 
 {minutes:g} minutes, all servers side by side, over one emulated link: a round trip of
 {round_trip_ms:g} ms, {loss_percent:g} % loss each way ({lost} of {packets} packets). {uploads}
-uploads are under way at the same time, from {addresses} addresses, each at {bytes_per_second}
-bytes a second for 10 to 25 seconds: {kinds}. Beside them {ordinary_each} clients of each server
-ask for a small page again and again. The policy is the default.
+clients, {uploads_each} of each server, upload one thing after the other from {addresses} addresses,
+each at {bytes_per_second} bytes a second for 10 to 25 seconds: {kinds}. Beside them
+{ordinary_each} clients of each server ask for a small page again and again. The policy is the
+default.
 
 {answers}
 
 The waits are those of the ordinary requests, each on a new connection: two round trips, if
-nothing is lost. All clients rest once in each round of {round_seconds:g} s, and what the servers
-hold then is compared as above.
+nothing is lost. After {round_seconds:g} s no client begins anything, and all rest when nothing is
+under way: once in {rest_every_seconds:.0f} s, in the median. What the servers hold then is compared
+as above.
 
 {rests}
 """
@@ -343,9 +347,22 @@ def _link(measured: dict[str, Any]) -> str:
         loss_percent=100 * link["loss"],
         lost=plan["packets_lost"],
         packets=plan["packets_sent"],
+        uploads_each=plan["uploads"] // len(measured["servers"]),
+        rest_every_seconds=_rest_every_seconds(measured),
         kinds="; ".join(name for name in kinds if not name.startswith("an ordinary")),
         answers=uploads_table(measured),
         rests=rests_table(measured),
+    )
+
+
+def _rest_every_seconds(measured: dict[str, Any]) -> float:
+    """Return the median time from one rest to the next, or to the first one."""
+    return statistics.median(
+        later - earlier
+        for server in measured["servers"].values()
+        for earlier, later in itertools.pairwise(
+            [0.0, *(rest["seconds"] for rest in server["at_rest"])]
+        )
     )
 
 
@@ -354,6 +371,8 @@ def _made(section: str, measured: dict[str, Any]) -> str:
     machine = made["machine"]
     where = "over an emulated link" if section == "link" else "loopback"
     versions = ", ".join(f"{name} {version}" for name, version in made["versions"].items())
+    if commit := made.get("commit"):
+        versions += f"; drainkit's commit {commit}"
     lines = [
         f"Measured on {made['date']} with `{made['command']}`, on {machine['cores']} cores of "
         f"{machine['cpu']}, {machine['kernel']}, {where}; {versions}."

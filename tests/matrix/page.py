@@ -1,11 +1,11 @@
 """The page of the matrix, made from its JSON: ``docs/explanation/matrix.md`` and the picture.
 
-Nothing in it was written by hand; ``tests/core/test_matrix_page.py`` fails when it is not what the
-JSON says.
+Its figures come from the JSON, and its words stand here; ``tests/core/test_matrix_page.py`` fails
+when it is not what both make.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ PAGE_PATH = results.ROOT / "docs" / "explanation" / "matrix.md"
 
 # Whose answer tells what the order costs: it reads while it sends, as curl does.
 _EAGER = "eager"
-_NOTHING = "-"
+NOTHING = "-"
 # Above it a fraction says nothing.
 _WHOLE_FROM = 100
 
@@ -31,7 +31,7 @@ drainkit, then with it. The application reads nothing of the upload. Each cell w
 times (Chromium twice; a cell whose tries hang is given up after two). A cell is whole when every
 try brought the right status and the right body, byte for byte.
 
-This page is made from {download} by the program that measured it. Measured {dates} on {system},
+This page is made from {download} by the program that measured it. Measured {when} on {system},
 {machine}, {cores} cores, with Python {python}. `nox -s matrix` measures all of it, and
 `nox -s matrix -- --servers gunicorn-sync --clients curl` a part of it, which then takes its
 place in what stands here; `nox -s matrix -- --list` lists the names. What was measured last:
@@ -71,16 +71,10 @@ def _picture_of(image: Path, question: questions.Question) -> Path:
 
 def text(matrix: Matrix, json_name: str, image_name: str) -> str:
     """Return the page."""
-    dates = sorted(
-        half["date"][:10]
-        for row in matrix["deployments"].values()
-        for name in (WITHOUT, WITH)
-        if (half := row.get(name))
-    )
     introduction = _INTRODUCTION.format(
         tries=matrix["tries"],
         download=f"{{download}}`{json_name} <../{json_name}>`",
-        dates=dates[0] if dates[0] == dates[-1] else f"from {dates[0]} to {dates[-1]}",
+        when=when(matrix),
         python=matrix["versions"]["Python"],
         command=matrix["command"],
         **matrix["platform"],
@@ -99,6 +93,28 @@ def text(matrix: Matrix, json_name: str, image_name: str) -> str:
             *_order(matrix),
         ]
     )
+
+
+def when(matrix: Matrix) -> str:
+    """Return when a matrix was measured, and of which commits of drainkit, if that was kept."""
+    halves = [
+        half
+        for row in matrix["deployments"].values()
+        for name in (WITHOUT, WITH)
+        if (half := row.get(name))
+    ]
+    days = [half["date"][:10] for half in halves]
+    commits = ", ".join(sorted({f"`{half['commit']}`" for half in halves if "commit" in half}))
+    if not commits:
+        return between(days)
+    some = "" if all("commit" in half for half in halves) else "in part "
+    return f"{between(days)} ({some}at {commits})"
+
+
+def between(days: Collection[str]) -> str:
+    """Return the first and the last of some days in words."""
+    first, last = min(days), max(days)
+    return f"on {first}" if first == last else f"from {first} to {last}"
 
 
 def _pictures(matrix: Matrix, image_name: str) -> Iterator[str]:
@@ -137,7 +153,7 @@ def _deployments(matrix: Matrix) -> Iterator[str]:
                 versions,
                 _share(matrix, WITHOUT, name),
                 _share(matrix, WITH, name),
-                _instead(bare) if bare else _NOTHING,
+                _instead(bare) if bare else NOTHING,
             )
         )
     yield from table(("deployment", "versions", "without", "with", "without, instead"), rows)
@@ -146,7 +162,7 @@ def _deployments(matrix: Matrix) -> Iterator[str]:
 def _share(matrix: Matrix, half: str, name: str) -> str:
     told = matrix["deployments"][name].get(half)
     if told is None:
-        return _NOTHING
+        return NOTHING
     if told["error"] is not None:
         return str(told["error"])
     return "{} of {}".format(*picture.total(matrix, half, [name]))
@@ -236,7 +252,7 @@ def _order(matrix: Matrix) -> Iterator[str]:
 
 def _times(cell: dict[str, Any] | None) -> tuple[str, str, str]:
     if not cell or not cell["delivered"]:
-        lost = _NOTHING if not cell else "lost"
+        lost = NOTHING if not cell else "lost"
         return lost, lost, lost
     return (
         _spread(cell["first_byte_seconds"], 1e3, "ms"),
@@ -247,7 +263,7 @@ def _times(cell: dict[str, Any] | None) -> tuple[str, str, str]:
 
 def _spread(values: Sequence[float] | None, factor: float, unit: str) -> str:
     if values is None:
-        return _NOTHING
+        return NOTHING
     least, median, most = (_number(value * factor) for value in values)
     return f"{median} {unit} ({least} to {most})" if least != most else f"{median} {unit}"
 

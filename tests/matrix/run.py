@@ -27,6 +27,7 @@ from tests.link.emulated import Emulated, LinkError, emulated
 from tests.link.links import Link
 from tests.matrix.deployments import Deployment, DeploymentError, Target
 from tests.matrix.plan import Cell
+from tests.revision import recorded
 from tests.servers.harness import ServerError
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -297,6 +298,7 @@ class Run:
     def _unit(self, unit: Unit, worker: Worker | None) -> dict[str, Any]:
         told: dict[str, Any] = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes"),
+            **recorded(),
             "error": None,
             "clients": {},
         }

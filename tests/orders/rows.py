@@ -251,14 +251,18 @@ class Line:
 
 def tables(subjects: Sequence[Subject]) -> dict[str, list[Line]]:
     """Return a table for each thing that servers may be behind, of what differs there."""
-    alone = {(s.server, s.version): cells(s) for s in subjects if s.behind == ALONE}
+    # Two rows of a server may share its name, and are then one line: they must do the same.
+    once = dict.fromkeys((s.behind, s.server, s.version, cells(s)) for s in subjects)
+    alone: dict[tuple[str, str], tuple[str, ...]] = {}
+    for behind, server, version, told in once:
+        if behind == ALONE and alone.setdefault((server, version), told) != told:
+            raise ValueError(f"two rows are called {server!r} and do different things")
     # What does what behind something, in which versions.
     found: dict[str, dict[tuple[str, ...], dict[str, list[str]]]] = {}
-    for subject in subjects:
-        told = cells(subject)
-        if subject.behind == ALONE or told != alone[subject.server, subject.version]:
-            by_server = found.setdefault(subject.behind, {}).setdefault(told, {})
-            by_server.setdefault(subject.server, []).append(subject.version)
+    for behind, server, version, told in once:
+        if behind == ALONE or told != alone[server, version]:
+            by_server = found.setdefault(behind, {}).setdefault(told, {})
+            by_server.setdefault(server, []).append(version)
     versions = list(dict.fromkeys(subject.version for subject in subjects))
     every = {subject.server for subject in subjects if not subject.is_stored}
     return {

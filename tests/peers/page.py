@@ -1,7 +1,7 @@
 """The page on other projects' tests, made from ``docs/peers.json``.
 
-Nothing in it was written by hand; ``tests/core/test_peers_page.py`` fails when it is not what the
-JSON says.
+Its figures come from the JSON, and its words stand here; ``tests/core/test_peers_page.py`` fails
+when it is not what both make.
 """
 
 from collections.abc import Iterator, Sequence

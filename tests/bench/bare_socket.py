@@ -1,4 +1,4 @@
-"""The floor: a server that does nothing but ``recv_into``; ``python -m tests.bench.floor PORT``.
+"""A server that does nothing but ``recv_into``: ``python -m tests.bench.bare_socket PORT``.
 
 It speaks just enough HTTP for the harness: GET is answered as it asks, the body of a POST is
 received into one buffer, whose size the query says.
