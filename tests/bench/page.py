@@ -14,7 +14,7 @@ from tests.bench.misses import misses
 from tests.bench.names import ALL, CALLS, SHARE
 from tests.bench.plots import PLOTS, SUMMARY, Bars, Plot, draw
 from tests.bench.results import JSON_PATH, ROOT, Results, Section, load
-from tests.bench.servers_table import lead, missed
+from tests.bench.servers_table import lead, missed, told_apart
 from tests.bench.servers_table import table as servers_table
 from tests.bench.table import HEADINGS, number, rows, spread
 from tests.bench.targets import TARGETS, judged
@@ -238,9 +238,9 @@ def page(results: Results) -> str:
 
 
 def _lead(results: Results) -> str:
-    """Return what a site's owner wants to know: three sentences and a picture."""
+    """Return what a site's owner wants to know: three sentences and a picture, and its limits."""
     sentences = lead(results)
-    return f"{sentences}\n{_picture(SUMMARY)}" if sentences else ""
+    return f"{sentences}\n{_picture(SUMMARY)}\n{told_apart(results)}" if sentences else ""
 
 
 def _origin(results: Results) -> str:

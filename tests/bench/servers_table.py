@@ -39,12 +39,6 @@ def lead(results: Results) -> str:
         return ""
     reads = _ratios(section, READ, CPU_RATIO, DRAINKIT)
     earlies = _ratios(section, EARLY, CPU_RATIO, DRAINKIT)
-    twins = [
-        figure.median
-        for figure in section.figures
-        if figure.measure == CPU_RATIO and figure.contender == CONTROL
-    ]
-    low, _, high = statistics.quantiles(twins, n=4, method="inclusive")
     dearest = max(
         (
             figure
@@ -61,6 +55,21 @@ def lead(results: Results) -> str:
         f"it works {_usual(earlies)}.\n"
         f"Other shapes of body and answer cost more on some: the dearest that was tried is "
         f"{_percent(dearest.median)} ({dearest.where}, {dearest.case}).\n"
+    )
+
+
+def told_apart(results: Results) -> str:
+    """Return from what on a difference is one, or nothing where no server was measured."""
+    section = results.sections.get("servers")
+    if section is None:
+        return ""
+    twins = [
+        figure.median
+        for figure in section.figures
+        if figure.measure == CPU_RATIO and figure.contender == CONTROL
+    ]
+    low, _, high = statistics.quantiles(twins, n=4, method="inclusive")
+    return (
         f"Two servers without drainkit differ from each other, too: half of {len(twins)} "
         f"comparisons lie between {_percent(low)} and {_percent(high)}, and the other half outside "
         f"of that, from {_percent(min(twins))} to {_percent(max(twins))}. So no difference within "
