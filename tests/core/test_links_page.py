@@ -272,7 +272,7 @@ def test_a_reason_fits_its_cell_s_error_and_time(matrices):
             "page",
             "curl: (92) HTTP/2 stream 1 was not closed cleanly: PROTOCOL_ERROR (err 1)",
             39,
-            None,
+            "48 KiB of the body twice",
         ),
         (
             "granian-asgi:h2c",
