@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from drainkit import DrainReport, Outcome, publish
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
@@ -78,3 +80,26 @@ def test_read_the_docs_installs_all_that_the_documentation_is_made_of():
 
     assert {"docs", "test"} <= groups
     assert [] == sorted(needed - installed)
+
+
+def test_the_attributes_of_a_log_record_are_those_of_the_reference(caplog):
+    """One list, in one place: of a record as it is."""
+    report = DrainReport(
+        outcome=Outcome.AT_CAPACITY,
+        bytes_discarded=0,
+        bytes_read=0,
+        declared_bytes=1,
+        seconds=0.0,
+        protocol="HTTP/1.1",
+        server="unknown",
+        method="POST",
+        path="/",
+        status=404,
+    )
+    with caplog.at_level("WARNING", "drainkit"):
+        publish(report, None, now=-1.0)
+    (record,) = caplog.records
+    listed = re.findall(r"^\| `(drainkit_\w+)` \|", REFERENCE["policy.md"], re.M)
+
+    assert [name for name in vars(record) if name.startswith("drainkit_")] == listed
+    assert Outcome.AT_CAPACITY.label == record.drainkit_outcome
