@@ -173,7 +173,9 @@ def test_keys_of_others_are_left_alone():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((Flask("site").wsgi_app,), {}, "app must be a Flask application"),
+        ((Flask("site").wsgi_app,), {}, "app must be a Flask application, not its wsgi_app; got"),
+        ((Flask,), {}, "app must be a Flask application, not its class; got <class"),
+        ((None,), {}, r"app must be a Flask application; got None\. Around any other"),
         ((Flask("site"), {"max_bytes": 1}), {}, "policy must be a DrainPolicy or None"),
         ((Flask("site"),), {"on_report": "print"}, "on_report must be a callable or None"),
         ((Flask("site"),), {"max_byte": 1}, "'max_byte' is no argument"),
