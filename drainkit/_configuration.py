@@ -233,7 +233,8 @@ def _objects_take(kind: Any, count: int) -> bool:
     if not isinstance(kind, type) or type(kind).__call__ is not type.__call__:
         return False
     # Whoever makes its objects in its own way may return something else.
-    if kind.__new__ is not object.__new__:
+    make: Any = kind.__new__
+    if make is not object.__new__:
         return False
     call = next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
     return inspect.isfunction(call) and _takes(call, count + 1)
