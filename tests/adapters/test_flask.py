@@ -267,3 +267,11 @@ def test_under_a_test_client_a_view_may_decline_as_on_a_server():
     got = init_app(make_app()).test_client().post("/declined", data=b"x")
 
     assert (401, "no") == (got.status_code, got.text)
+
+
+def test_the_class_of_an_application_is_no_application():
+    """It can be called with two arguments, and would make a Flask for each request."""
+    with pytest.raises(
+        TypeError, match=r"the class <class .*: make one of it, Flask\(\.\.\.\)"
+    ):
+        DrainMiddleware(Flask)
