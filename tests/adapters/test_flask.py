@@ -271,7 +271,5 @@ def test_under_a_test_client_a_view_may_decline_as_on_a_server():
 
 def test_the_class_of_an_application_is_no_application():
     """It can be called with two arguments, and would make a Flask for each request."""
-    with pytest.raises(
-        TypeError, match=r"the class <class .*: make one of it, Flask\(\.\.\.\)"
-    ):
+    with pytest.raises(TypeError, match=r"the class <class .*: make one of it, Flask\(\.\.\.\)"):
         DrainMiddleware(Flask)
