@@ -144,6 +144,8 @@ def _refuse_as_class(middleware: DrainMiddleware, app: Any) -> None:
                 "app.add_middleware(drainkit_starlette.DrainMiddleware), not "
                 "app.add_middleware(DrainMiddleware(app))"
             )
+        if vars(app).get("build_middleware_stack") is checked:
+            app.build_middleware_stack = build  # nothing is left to be checked
         return build()
 
     with contextlib.suppress(AttributeError):  # it takes no attributes

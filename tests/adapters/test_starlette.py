@@ -460,6 +460,8 @@ def test_an_application_inside_of_two_drains_as_inside_of_one():
     got = upload(outer, "/to_login")
 
     assert (303, MIB) == (got.status, got.body.given_bytes)
+    # What builds the stack is the application's own again.
+    assert type(app).build_middleware_stack is app.build_middleware_stack.__func__
 
 
 def test_middleware_where_a_function_belongs_says_what_to_write():
