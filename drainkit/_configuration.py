@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, TypedDict, TypeVar
 
 from ._policy import DrainPolicy
@@ -100,8 +100,11 @@ def _check_policy(policy: object) -> None:
 def check_on_report(on_report: object) -> None:
     """Refuse what cannot be told of a report.
 
+    What cannot be asked for its arguments is believed.
+
     Raises:
-        TypeError: It is not ``None``, and cannot be called or is asynchronous.
+        TypeError: It is not ``None``, and cannot be called with a report, is asynchronous, or is a
+            class whose objects are what reports are for.
     """
     if on_report is None:
         return
@@ -111,6 +114,16 @@ def check_on_report(on_report: object) -> None:
         raise TypeError(
             f"on_report must be a plain callable, since nobody would await it; got the "
             f"asynchronous {on_report!r}"
+        )
+    if _objects_take(on_report, 1):
+        raise TypeError(
+            f"on_report must be a callable that takes a report, not the class of one; got "
+            f"{on_report!r}: write {_made(on_report)}"
+        )
+    if not _takes(on_report, 1):
+        raise TypeError(
+            f"on_report must be a callable that takes one argument, the report; got {on_report!r}, "
+            f"which is called otherwise: write a function such as lambda report: ..."
         )
 
 
@@ -124,6 +137,7 @@ class Interface:
         is_async: Whether the call may return an awaitable.
         attribute: Where frameworks keep the application inside of theirs: ``"wsgi_app"``.
         instead: What to write around things that are called with another number of arguments.
+        instead_of: What to write instead of a thing that cannot be called and has this attribute.
     """
 
     name: str
@@ -131,6 +145,7 @@ class Interface:
     is_async: bool
     attribute: str
     instead: Mapping[int, str]
+    instead_of: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, app: object) -> None:
         """Refuse what is certainly no application of this world.
@@ -138,15 +153,27 @@ class Interface:
         What cannot be asked for its arguments is believed.
 
         Raises:
-            TypeError: It cannot be called, or not with these arguments.
+            TypeError: It cannot be called, or not with these arguments; or it is a class whose
+                objects are the applications.
         """
         must = f"app must be {self.name}, called with ({', '.join(self.arguments)})"
         if not callable(app):
-            raise TypeError(f"{must}; got {app!r}")
-        is_wrong = not _takes(app, len(self.arguments))
+            held = [told for name, told in self.instead_of.items() if hasattr(app, name)]
+            raise TypeError(f"{must}; got {app!r}" + (f". {held[0]}" if held else ""))
+        count = len(self.arguments)
+        # An object that a call of the application may return is no application itself.
+        returned = "__await__" if self.is_async else "__iter__"
+        if not hasattr(app, returned):
+            if _objects_take(app, count):
+                raise TypeError(f"{must}; got the class {app!r}: make one of it, {_made(app)}")
+            if _takes(app, count):
+                for other, told in self.instead.items():
+                    if other and _objects_take(app, other):
+                        raise TypeError(f"{must}; got the class {app!r}. {told}")
+        is_wrong = not _takes(app, count)
         if not is_wrong and (self.is_async or not _is_async(app)):
             return
-        others = [told for count, told in self.instead.items() if is_wrong and _takes(app, count)]
+        others = [told for other, told in self.instead.items() if is_wrong and _takes(app, other)]
         instead = f". {others[0]}" if others else ""
         kind = "which is called otherwise" if is_wrong else "which is asynchronous"
         raise TypeError(f"{must}; got {app!r}, {kind}{instead}")
@@ -199,3 +226,20 @@ def _takes(app: Callable[..., Any], count: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _objects_take(kind: Any, count: int) -> bool:
+    """Tell whether it is a class, and its objects are called with so many arguments."""
+    if not isinstance(kind, type) or type(kind).__call__ is not type.__call__:
+        return False
+    # Whoever makes its objects in its own way may return something else.
+    make: Any = kind.__new__
+    if make is not object.__new__:
+        return False
+    call = next((vars(base)["__call__"] for base in kind.__mro__ if "__call__" in vars(base)), None)
+    return inspect.isfunction(call) and _takes(call, count + 1)
+
+
+def _made(kind: Any) -> str:
+    """Return how an object of a class is written."""
+    return f"{kind.__name__}()" if _takes(kind, 0) else f"{kind.__name__}(...)"

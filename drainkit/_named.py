@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import os
 from typing import Any
 
@@ -26,6 +27,7 @@ def load_application(name: str | None) -> Any:
 
     Raises:
         ValueError: It is no such word, or there is none.
+        TypeError: It is no word, or what it names cannot be called with these arguments.
         ImportError: There is no such module, or it has no such name. What the module itself raises
             while it is imported passes unchanged.
     """
@@ -53,7 +55,30 @@ def load_application(name: str | None) -> Any:
             raise ImportError(f"{name!r}: {error}") from error
     if arguments is None:
         return thing
+    _check_call(thing, name, arguments)
     return thing(*arguments[0], **arguments[1])
+
+
+def _check_call(thing: Any, name: str, arguments: tuple[list[Any], dict[str, Any]]) -> None:
+    """Refuse a call that cannot be made; what cannot be asked for its arguments is called."""
+    found = name.partition(":")[2].partition("(")[0].strip()
+    bare = f"{name.strip().partition('(')[0]}"
+    cure = (
+        f"if {found} is the application itself, write {bare!r}; if it makes the application, give "
+        f"the arguments that it takes"
+    )
+    if not callable(thing):
+        raise TypeError(f"{name!r}: {found} is no function, but {thing!r}; write {bare!r}")
+    try:
+        signature = inspect.signature(thing)
+    except Exception:  # nothing can be known of it
+        return
+    try:
+        signature.bind(*arguments[0], **arguments[1])
+    except TypeError as error:
+        raise TypeError(
+            f"{name!r}: {found} cannot be called so ({error}); it takes {signature}: {cure}"
+        ) from None
 
 
 def _parsed(name: str, called: str) -> tuple[list[str], tuple[list[Any], dict[str, Any]] | None]:
@@ -62,7 +87,11 @@ def _parsed(name: str, called: str) -> tuple[list[str], tuple[list[Any], dict[st
         arguments = None
         if isinstance(expression, ast.Call):
             positional = [ast.literal_eval(one) for one in expression.args]
-            keywords = {str(one.arg): ast.literal_eval(one.value) for one in expression.keywords}
+            keywords: dict[str, Any] = {}
+            for one in expression.keywords:
+                if one.arg is None:  # **{...}
+                    raise ValueError
+                keywords[one.arg] = ast.literal_eval(one.value)
             arguments = (positional, keywords)
             expression = expression.func
         names: list[str] = []

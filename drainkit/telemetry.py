@@ -108,6 +108,29 @@ SPAN_NAME = "drainkit.drain"
 """The name of the span that a drain may be told as."""
 
 
+def methods_of(known_methods: Iterable[str] | None) -> frozenset[str]:
+    """Return the methods that are told as they are.
+
+    Args:
+        known_methods: Methods such as ``["GET", "PROPFIND"]``. ``None`` means `KNOWN_METHODS`.
+
+    Raises:
+        TypeError: It is one text, or holds something else than texts.
+    """
+    if known_methods is None:
+        return KNOWN_METHODS
+    if isinstance(known_methods, (str, bytes)) or not isinstance(known_methods, Iterable):
+        raise TypeError(
+            f"known_methods must be methods in a list, such as ['GET', 'POST'], or None; got "
+            f"{known_methods!r}"
+        )
+    methods = frozenset(known_methods)
+    for method in methods:
+        if not isinstance(method, str):
+            raise TypeError(f"known_methods must hold texts, such as 'GET'; got {method!r}")
+    return methods
+
+
 def outcome_attributes(report: DrainReport) -> Attributes:
     """Return how a drain ended.
 

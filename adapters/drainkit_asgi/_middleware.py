@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Unpack
+from typing import Any, Unpack
 
 import anyio
 
@@ -28,8 +28,14 @@ INTERFACE = Interface(
     attribute="asgi_app",
     instead={
         2: "Around a WSGI application write drainkit_wsgi.DrainMiddleware",
-        1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
+        1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'; around an application "
+        "of ASGI 2 write DrainMiddleware(asgiref.compatibility.guarantee_single_callable(app))",
         0: "If it makes the application, call it: make_app()",
+    },
+    # A request has it: that is what a function for @app.middleware("http") is called with.
+    instead_of={
+        "scope": 'Write app.add_middleware(DrainMiddleware), not app.middleware("http")('
+        "DrainMiddleware)"
     },
 )
 
@@ -79,6 +85,7 @@ class DrainMiddleware:
         self.app = INTERFACE.inside(self, app)
         self.policy = configuration.policy
         self.on_report = configuration.on_report
+        _refuse_as_class(self, app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
@@ -118,6 +125,31 @@ class DrainMiddleware:
             raise
         if exchange.response is not None or not exchange.is_taken:
             await exchange.returned()
+
+
+def _refuse_as_class(middleware: DrainMiddleware, app: Any) -> None:
+    """Let an application refuse to start if *middleware* was given to its ``add_middleware``.
+
+    Starlette's takes a class, and calls the instance as if it were one. What is wrong shows only
+    when the application builds its stack: an instance around an application is no mistake.
+    """
+    build = getattr(app, "build_middleware_stack", None)
+    if build is None or not isinstance(getattr(app, "user_middleware", None), list):
+        return
+
+    def checked() -> Any:
+        if any(getattr(entry, "cls", None) is middleware for entry in app.user_middleware):
+            raise TypeError(
+                "add_middleware takes the class: write "
+                "app.add_middleware(drainkit_starlette.DrainMiddleware), not "
+                "app.add_middleware(DrainMiddleware(app))"
+            )
+        if vars(app).get("build_middleware_stack") is checked:
+            app.build_middleware_stack = build  # nothing is left to be checked
+        return build()
+
+    with contextlib.suppress(AttributeError):  # it takes no attributes
+        app.build_middleware_stack = checked
 
 
 def _prepare() -> None:

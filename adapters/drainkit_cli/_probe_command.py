@@ -149,11 +149,13 @@ def _earlier(ctx: click.Context, param: click.Parameter, value: str | None) -> E
     try:
         return Earlier.of(json.loads(Path(value).read_bytes()))
     except OSError as error:
-        raise click.BadParameter(f"cannot be read: {error.strerror}") from None
+        raise click.BadParameter(f"{value!r} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         # What json says of a file would show some of it.
         reason = str(error) if isinstance(error, BadReportError) else "it is not JSON"
-        raise click.BadParameter(f"cannot be compared with: {reason.removesuffix('.')}") from None
+        raise click.BadParameter(
+            f"{value!r} cannot be compared with: {reason.removesuffix('.')}"
+        ) from None
 
 
 def _target(ctx: click.Context, param: click.Parameter, value: str) -> Target:
@@ -350,7 +352,9 @@ def probe(
             "raise --max-total"
         )
     if html_path is not None and not Path(html_path).absolute().parent.is_dir():
-        raise click.BadParameter("its folder does not exist; create it", param_hint="--html")
+        raise click.BadParameter(
+            f"the folder of {html_path!r} does not exist; create it", param_hint="--html"
+        )
     if earlier is not None:
         _check_comparable(plan, earlier)
     run = Run(target, plan, family=family, insecure=insecure)
@@ -445,11 +449,11 @@ def _body(
         body: Body = FileBody.of(body_file)
     except OSError as error:
         raise click.BadParameter(
-            f"cannot be read: {error.strerror}", param_hint="--body-file"
+            f"{body_file!r} cannot be read: {error.strerror}", param_hint="--body-file"
         ) from None
     if not body.size_bytes:
         raise click.BadParameter(
-            "the file is empty, and without a body no answer is early; give a larger one",
+            f"{body_file!r} is empty, and without a body no answer is early; give a larger one",
             param_hint="--body-file",
         )
     return body, (body.size_bytes,)

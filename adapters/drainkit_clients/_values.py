@@ -142,13 +142,14 @@ class Upload:
         return Frame(prefix + data + b"\r\n", len(prefix), len(data))
 
 
-def check_count(field: str, value: int, *, least: int) -> None:
-    """Refuse a number that is too small.
+def check_count(field: str, value: object, *, least: int) -> None:
+    """Refuse what is no number of things, and a number that is too small.
 
     Raises:
-        ValueError: It is below *least*.
+        ValueError: It is no integer, or below *least*.
     """
-    if value < least:
+    # bool is an int in Python, and never a count.
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{field} must be an integer of {least} or more; got {value!r}")
 
 

@@ -21,12 +21,20 @@ import time
 from collections.abc import Iterator
 from types import TracebackType
 
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.exceptions
-import h2.settings
+try:
+    import h2.config
+    import h2.connection
+    import h2.errors
+    import h2.events
+    import h2.exceptions
+    import h2.settings
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{__name__} needs {(error.name or 'h2').partition('.')[0]}, which is not installed: "
+        f'pip install "drainkit[http2]"',
+        name=error.name,
+        path=error.path,
+    ) from error
 
 from ._connection import host_header
 from ._exchange import Exchange

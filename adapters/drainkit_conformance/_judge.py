@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections import Counter
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from drainkit_clients import Answer, Upload, eager, strict
 
@@ -127,13 +128,68 @@ def judge(
         ssl_context: Speak TLS with this context, plain TCP when None.
 
     Raises:
-        ValueError: There is nothing to try.
+        TypeError: *case* is no `Case`, its upload no `Upload`, or *client* no client.
+        ValueError: Another argument, or a field of *case*, is not allowed. The message names it,
+            the value and what is allowed.
     """
-    if tries < 1:
-        raise ValueError(f"tries must be an integer of 1 or more; got {tries!r}")
+    _check_case(case, client)
+    _check_numbers(tries, timeout_seconds)
+    _check_address(address)
     upload = client or _CLIENTS[case.client]
     answers = (
         upload(address, case.upload, timeout_seconds=timeout_seconds, ssl_context=ssl_context)
         for _ in range(tries)
     )
     return Verdict(case, tuple(Try.of(case, answer) for answer in answers))
+
+
+def _check_case(case: Any, client: object) -> None:
+    if not isinstance(case, Case):
+        raise TypeError(f"case must be a Case, such as one of CASES; got {case!r}")
+    upload: Any = case.upload
+    if not isinstance(upload, Upload):
+        raise TypeError(f"upload must be a drainkit_clients.Upload; got {upload!r}")
+    path: Any = upload.path
+    # RFC 9112 section 3.2: a path, a whole URL, or an asterisk.
+    if not isinstance(path, str) or not path.startswith(("/", "http://", "https://", "*")):
+        raise ValueError(f"path must be a text that begins with '/'; got {path!r}")
+    status: Any = case.status
+    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 999:
+        raise ValueError(f"status must be an integer of 200 or more, such as 413; got {status!r}")
+    body: Any = case.body
+    if body is not None and not isinstance(body, bytes) and not callable(body):
+        instead = f": write {body.encode()!r}" if isinstance(body, str) else ""
+        raise ValueError(f"body must be bytes, or None for any; got {body!r}{instead}")
+    if client is None and case.client not in _CLIENTS:
+        raise ValueError(f"client must be one of {', '.join(_CLIENTS)}; got {case.client!r}")
+    if client is not None and not callable(client):
+        raise TypeError(
+            f"client must be a function such as drainkit_clients.strict, or None for that of the "
+            f"case; got {client!r}"
+        )
+
+
+def _check_address(address: Any) -> None:
+    if (
+        not isinstance(address, (tuple, list))
+        or len(address) != 2
+        or not isinstance(address[0], str)
+        or not isinstance(address[1], int)
+    ):
+        raise ValueError(
+            f"address must be a host and a port, such as ('127.0.0.1', 8000); got {address!r}"
+        )
+
+
+def _check_numbers(tries: Any, timeout_seconds: Any) -> None:
+    # bool is an int in Python, and never a number of anything.
+    if not isinstance(tries, int) or isinstance(tries, bool) or tries < 1:
+        raise ValueError(f"tries must be an integer of 1 or more; got {tries!r}")
+    if (
+        not isinstance(timeout_seconds, (int, float))
+        or isinstance(timeout_seconds, bool)
+        or not 0 < timeout_seconds < math.inf
+    ):
+        raise ValueError(
+            f"timeout_seconds must be a finite number above 0; got {timeout_seconds!r}"
+        )

@@ -13,6 +13,8 @@ answers outside of it. Both at once drain once.
 from drainkit import needs_extra
 
 with needs_extra(__name__, "django"):
+    import django as _django  # noqa: F401  # first: without it asgiref is not there either
+
     from ._middleware import DrainMiddleware
     from ._wsgi import get_wsgi_application
 

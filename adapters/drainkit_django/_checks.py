@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -24,13 +24,18 @@ def check_drainkit(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]
 
 
 def _placement() -> Iterator[Error | Warning]:
+    if isinstance(settings.MIDDLEWARE, str) or not isinstance(settings.MIDDLEWARE, Iterable):
+        yield Error(
+            f"settings.MIDDLEWARE must be a list of dotted paths; got {settings.MIDDLEWARE!r}.",
+            hint=f"Write a list, with {MIDDLEWARE_PATH!r} as its first entry.",
+            id="drainkit.E006",
+        )
+        return
     middleware = list(settings.MIDDLEWARE)
-    foreign = [
-        entry for entry in middleware if entry.startswith("drainkit") and entry != MIDDLEWARE_PATH
-    ]
+    foreign = [entry for entry in middleware if _is_foreign(entry)]
     for entry in foreign:
         yield Error(
-            f"{entry!r} in settings.MIDDLEWARE is no middleware for Django.",
+            f"{entry!r} in settings.MIDDLEWARE is {_what(entry)}.",
             hint=f"Write {MIDDLEWARE_PATH!r} instead.",
             id="drainkit.E006",
         )
@@ -58,6 +63,24 @@ def _placement() -> Iterator[Error | Warning]:
             "SILENCED_SYSTEM_CHECKS.",
             id="drainkit.W002",
         )
+
+
+def _is_foreign(entry: object) -> bool:
+    """Tell whether an entry is of drainkit, and not the one that is right."""
+    if isinstance(entry, str):
+        return entry.startswith("drainkit") and entry != MIDDLEWARE_PATH
+    # A class or an instance of one; another one is Django's to refuse.
+    kind = entry if isinstance(entry, type) else type(entry)
+    return entry is None or kind.__module__.startswith("drainkit")
+
+
+def _what(entry: object) -> str:
+    if not isinstance(entry, str):
+        return "no dotted path"
+    package, _, name = entry.partition(".")
+    if package == "drainkit_django" and name.endswith(".DrainMiddleware"):
+        return "drainkit's middleware by a name that may change"
+    return "no middleware for Django"
 
 
 def _wsgi_module_names_drainkit() -> bool:

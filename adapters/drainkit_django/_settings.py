@@ -72,7 +72,8 @@ def read() -> tuple[Configuration, list[Problem]]:
                 problems.append(Problem("drainkit.E004", f"{where} is {item!r}: {exc}.", hint))
         elif key not in _FIELDS:
             hint = f"Remove it, or use one of: {', '.join([*_FIELDS, _POLICY, _ON_REPORT])}."
-            problems.append(Problem("drainkit.E002", f"{where} is not known to drainkit.", hint))
+            message = f"{where} is not known to drainkit; its value is {item!r}."
+            problems.append(Problem("drainkit.E002", message, hint))
         else:
             try:
                 policy = DrainPolicy.from_settings({key: item}, base=policy)
@@ -91,7 +92,7 @@ def _misplaced() -> Iterator[Problem]:
         known = key if key in (*_FIELDS, _POLICY, _ON_REPORT) else _FIELDS[0]
         yield Problem(
             "drainkit.E005",
-            f"settings.{name} is not known to drainkit.",
+            f"settings.{name} is not known to drainkit; its value is {getattr(settings, name)!r}.",
             f"Write {SETTING} = {{'{known}': ...}} instead.",
         )
 

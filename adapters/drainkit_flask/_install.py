@@ -54,7 +54,7 @@ def init_app(
     """
     if not isinstance(app, Flask):
         raise TypeError(
-            f"app must be a Flask application, not its wsgi_app; got {app!r}. Around any other "
+            f"app must be a Flask application{_instead_of(app)}; got {app!r}. Around any other "
             f"application write DrainMiddleware, of drainkit_wsgi or of drainkit_asgi"
         )
     given = Configuration.of(policy, on_report, fields)
@@ -70,6 +70,12 @@ def init_app(
     app.wsgi_app = middleware  # type: ignore[method-assign]  # as Flask's own documentation does
     app.extensions["drainkit"] = middleware
     return app
+
+
+def _instead_of(wrong: object) -> str:
+    if isinstance(wrong, type):
+        return ", not its class"
+    return ", not its wsgi_app" if callable(wrong) else ""
 
 
 def _configured(config: Mapping[str, Any], policy: DrainPolicy) -> DrainPolicy:

@@ -21,9 +21,9 @@ from drainkit import DrainReport, OnReport
 from drainkit.telemetry import (
     DRAINS,
     DURATION,
-    KNOWN_METHODS,
     SIZE,
     SPAN_NAME,
+    methods_of,
     outcome_attributes,
     request_attributes,
 )
@@ -73,7 +73,13 @@ class DrainMetrics:
                 ``None`` means those in the environment variable
                 ``OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS``, else
                 `drainkit.telemetry.KNOWN_METHODS`.
+
+        Raises:
+            TypeError: A provider is none, or *known_methods* are no methods.
         """
+        _check_provider("meter_provider", meter_provider, MeterProvider)
+        _check_provider("tracer_provider", tracer_provider, TracerProvider)
+        self._known_methods = _known_methods(known_methods)
         version = _version()
         meter = metrics.get_meter(_SCOPE, version, meter_provider)
         self._drains = meter.create_counter(DRAINS.name, DRAINS.unit, DRAINS.description)
@@ -89,7 +95,6 @@ class DrainMetrics:
         self._tracer = (
             None if tracer_provider is None else trace.get_tracer(_SCOPE, version, tracer_provider)
         )
-        self._known_methods = _known_methods(known_methods)
         self._configuration = (meter_provider, tracer_provider, self._known_methods)
 
     def answered(self) -> OnReport:
@@ -137,12 +142,19 @@ class DrainMetrics:
         span.end(end_ns)
 
 
+def _check_provider(argument: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        is_made_by_one = isinstance(given, (metrics.Meter, trace.Tracer))
+        instead = ": give the provider that it comes from" if is_made_by_one else ""
+        raise TypeError(
+            f"{argument} must be a {kind.__name__} of OpenTelemetry or None; got {given!r}{instead}"
+        )
+
+
 def _known_methods(given: Iterable[str] | None) -> frozenset[str]:
-    if given is not None:
-        return frozenset(given)
     listed = os.environ.get(_KNOWN_METHODS_VARIABLE)
-    if listed is None:
-        return KNOWN_METHODS
+    if given is not None or listed is None:
+        return methods_of(given)
     return frozenset(method.strip() for method in listed.split(",") if method.strip())
 
 

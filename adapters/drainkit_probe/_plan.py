@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from drainkit_clients import Body, FormBody, Upload
 
@@ -161,7 +161,8 @@ class Plan:
     field: str = "file"
 
     def __post_init__(self) -> None:
-        if not uploads_with(self.method):
+        method: Any = self.method
+        if not isinstance(method, str) or not uploads_with(method):
             raise ValueError(
                 f"method must be one that uploads, such as 'POST'; got {self.method!r}"
             )
@@ -169,9 +170,8 @@ class Plan:
         _check_some("ways", self.ways, WAYS)
         if self.speaks_http2 and (said := http2_is_missing()) is not None:
             raise ValueError(f"ways must be without http2: {said}")
-        for name, value in self.headers:
-            check_header(name, value)
-        if self.tries < 1:
+        _check_headers(self.headers)
+        if not _is_count(self.tries):
             raise ValueError(f"tries must be an integer of 1 or more; got {self.tries!r}")
         _check_positive("timeout_seconds", self.timeout_seconds)
         if self.rate_bytes_per_second is not None:
@@ -179,10 +179,25 @@ class Plan:
         self._check_sizes()
 
     def _check_sizes(self) -> None:
-        if not self.sizes or list(self.sizes) != sorted(set(self.sizes)) or self.sizes[0] < 1:
+        sizes: Any = self.sizes
+        if (
+            not isinstance(sizes, (tuple, list))
+            or not sizes
+            or not all(map(_is_count, sizes))
+            or list(sizes) != sorted(set(sizes))
+        ):
             raise ValueError(
                 f"sizes must be integers of 1 or more in ascending order; got {self.sizes!r}"
             )
+        if self.body is not None and not (
+            hasattr(self.body, "size_bytes") and hasattr(self.body, "slice")
+        ):
+            raise ValueError(
+                f"body must be such as drainkit_clients.FileBody.of(path), or None; got a "
+                f"{type(self.body).__name__}"
+            )
+        if not isinstance(self.field, str):
+            raise ValueError(f"field must be the name of a file field; got {self.field!r}")
         if self.body is not None and self.sizes != (self.body.size_bytes,):
             raise ValueError(
                 f"sizes must be ({self.body.size_bytes},), the size of the body; got {self.sizes!r}"
@@ -288,12 +303,43 @@ def http2_is_missing() -> str | None:
     return 'it needs h2, which is not installed: pip install "drainkit[http2]"'
 
 
-def _check_some(field: str, value: tuple[object, ...], known: Mapping[str, object]) -> None:
-    if not value or any(one not in known.values() for one in value):
+def _check_some(field: str, value: Any, known: Mapping[str, object]) -> None:
+    is_some = isinstance(value, (tuple, list)) and len(value) > 0
+    if not is_some or any(one not in known.values() for one in value):
         names = ", ".join(known)
         raise ValueError(f"{field} must be one or more of {field.upper()} ({names}); got {value!r}")
 
 
-def _check_positive(field: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
+def _check_headers(headers: Any) -> None:
+    # No message has a value, which may be secret.
+    instead = "; write tuple(headers.items())" if isinstance(headers, Mapping) else ""
+    if not isinstance(headers, (tuple, list)):
+        raise ValueError(
+            f"headers must be pairs of a name and a value, such as (('X-Api-Version', '2'),); got "
+            f"a {type(headers).__name__}{instead}"
+        )
+    for number, pair in enumerate(headers, 1):
+        if (
+            not isinstance(pair, (tuple, list))
+            or len(pair) != 2
+            or not all(isinstance(one, str) for one in pair)
+        ):
+            raise ValueError(
+                f"headers must be pairs of a name and a value, both texts, such as "
+                f"(('X-Api-Version', '2'),); the one that is not is number {number}"
+            )
+        check_header(*pair)
+
+
+def _is_count(value: object) -> bool:
+    # bool is an int in Python, and never a count.
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_positive(field: str, value: object) -> None:
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not (math.isfinite(value) and value > 0)
+    ):
         raise ValueError(f"{field} must be a finite number above 0; got {value!r}")

@@ -5,7 +5,7 @@ Rule: a target that cannot be tested is a verdict, not an exception.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ._compare import Comparison, check_comparable, compare
@@ -70,9 +70,13 @@ def probe(
         The run and its verdict, also if the target could not be tested.
 
     Raises:
+        TypeError: An argument is of the wrong type.
         BadTargetError: The URL cannot be used.
         BadReportError: The earlier run has no upload like those of the plan.
     """
+    _check_types(url, plan, tell, earlier)
+    if family not in (4, 6, None):
+        raise ValueError(f"family must be 4, 6 or None; got {family!r}")
     run = Run(Target.parse(url), plan or Plan(), family=family, insecure=insecure)
     if earlier is not None:
         check_comparable(run.plan, earlier)
@@ -83,6 +87,23 @@ def probe(
     except NotTestedError as error:
         return conclude(run, error)
     return conclude(run, earlier=earlier)
+
+
+def _check_types(url: object, plan: object, tell: object, earlier: object) -> None:
+    if not isinstance(url, str):  # not shown: it may hold a password
+        raise TypeError(
+            f"url must be a text such as 'http://127.0.0.1:8000/upload'; got a {type(url).__name__}"
+        )
+    if plan is not None and not isinstance(plan, Plan):  # nor its headers
+        instead = ": write Plan(**plan)" if isinstance(plan, Mapping) else ""
+        raise TypeError(f"plan must be a Plan or None; got a {type(plan).__name__}{instead}")
+    if tell is not None and not callable(tell):
+        raise TypeError(f"tell must be a function of an Attempt, or None; got {tell!r}")
+    if earlier is not None and not isinstance(earlier, Earlier):
+        raise TypeError(
+            f"earlier must be an Earlier or None; got a {type(earlier).__name__}: write "
+            f"Earlier.of(data)"
+        )
 
 
 def conclude(

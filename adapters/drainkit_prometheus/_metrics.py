@@ -16,11 +16,11 @@ from drainkit import DrainReport
 from drainkit.telemetry import (
     DRAINS,
     DURATION,
-    KNOWN_METHODS,
     OUTCOME_NAMES,
     REQUEST_NAMES,
     SIZE,
     Attributes,
+    methods_of,
     outcome_attributes,
     prometheus_name,
     request_attributes,
@@ -75,10 +75,16 @@ class DrainMetrics:
                 those.
 
         Raises:
-            ValueError: Something else in the registry has one of these names.
+            TypeError: *registry* is no CollectorRegistry, or *known_methods* are no methods.
+            ValueError: Something else in the registry has one of these names; it is left as it was.
         """
+        if registry is not None and not isinstance(registry, CollectorRegistry):
+            raise TypeError(
+                f"registry must be a prometheus_client.CollectorRegistry, or None for the "
+                f"library's own; got {registry!r}"
+            )
         self._registry = REGISTRY if registry is None else registry
-        self._known_methods = KNOWN_METHODS if known_methods is None else frozenset(known_methods)
+        self._known_methods = methods_of(known_methods)
         self._metrics = _metrics_in(self._registry)
 
     def __call__(self, report: DrainReport) -> None:
@@ -103,32 +109,51 @@ def _metrics_in(registry: CollectorRegistry) -> _Metrics:
     with _making:
         metrics = _made.get(registry)
         if metrics is None:
-            # The units and the counter's _total are the library's to append.
-            metrics = _made[registry] = _Metrics(
-                Counter(
-                    prometheus_name(DRAINS.name),
-                    DRAINS.description,
-                    [*_OUTCOME_LABELS, *_REQUEST_LABELS],
-                    registry=registry,
-                ),
-                Histogram(
-                    prometheus_name(DURATION.name),
-                    DURATION.description,
-                    _OUTCOME_LABELS,
-                    unit="seconds",
-                    buckets=DURATION.boundaries,
-                    registry=registry,
-                ),
-                Histogram(
-                    prometheus_name(SIZE.name),
-                    SIZE.description,
-                    _OUTCOME_LABELS,
-                    unit="bytes",
-                    buckets=SIZE.boundaries,
-                    registry=registry,
-                ),
-            )
+            metrics = _new_metrics()
+            _register(metrics, registry)
+            _made[registry] = metrics
         return metrics
+
+
+def _new_metrics() -> _Metrics:
+    # The units and the counter's _total are the library's to append.
+    return _Metrics(
+        Counter(
+            prometheus_name(DRAINS.name),
+            DRAINS.description,
+            [*_OUTCOME_LABELS, *_REQUEST_LABELS],
+            registry=None,
+        ),
+        Histogram(
+            prometheus_name(DURATION.name),
+            DURATION.description,
+            _OUTCOME_LABELS,
+            unit="seconds",
+            buckets=DURATION.boundaries,
+            registry=None,
+        ),
+        Histogram(
+            prometheus_name(SIZE.name),
+            SIZE.description,
+            _OUTCOME_LABELS,
+            unit="bytes",
+            buckets=SIZE.boundaries,
+            registry=None,
+        ),
+    )
+
+
+def _register(metrics: _Metrics, registry: CollectorRegistry) -> None:
+    """Put all of them into a registry, or none."""
+    done: list[Counter | Histogram] = []
+    try:
+        for metric in metrics:
+            registry.register(metric)
+            done.append(metric)
+    except BaseException:
+        for metric in done:
+            registry.unregister(metric)
+        raise
 
 
 def _labels(attributes: Attributes, names: list[str]) -> dict[str, str]:

@@ -16,7 +16,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import pytest
+try:
+    import pytest
+except ModuleNotFoundError as error:
+    if error.name != "pytest":
+        raise
+    raise ModuleNotFoundError(
+        f"{__name__} needs pytest, which is not installed: pip install pytest",
+        name=error.name,
+        path=error.path,
+    ) from error
 
 if TYPE_CHECKING:
     from ._servers import Start

@@ -6,6 +6,7 @@ Rule: a process that was started is ended, with all that it started, whatever a 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from drainkit_clients import Upload, strict
 
@@ -26,6 +27,8 @@ from ._site import ServerError, Site, tail
 HOST = "127.0.0.1"
 START_SECONDS = 30.0
 _STOP_SECONDS = 5.0
+# For one answer to the question whether it is ready.
+_ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 # A port that was free may be taken by the time the server binds it.
 _START_TRIES = 3
@@ -58,7 +61,9 @@ class Start(Protocol):
         Raises:
             ServerError: There is no such program, or it does not answer in time; with the end of
                 its log.
-            ValueError: The command is empty, or has no place for the port.
+            TypeError: A word of the command, a variable or its value is no text.
+            ValueError: The command is empty, has no place for the port, or is one text with all of
+                its words; or another argument is not allowed.
         """
         ...
 
@@ -92,13 +97,8 @@ class Servers:
     ) -> Site:
         """Start a server, as `Start` says."""
         __tracebackhide__ = True
-        if not command:
-            raise ValueError("the command is empty; give the program and its arguments")
-        if not any("{port}" in word or "{address}" in word for word in command):
-            raise ValueError(
-                f"no word of the command says where to listen; write '{{address}}' or '{{port}}' "
-                f"where the server takes it; got {command!r}"
-            )
+        _check_command(command)
+        _check_surroundings(env, cwd, ready_path, start_seconds)
         folder = Path(cwd) if cwd is not None else self._root
         key = (command, folder, tuple(sorted((env or {}).items())))
         site = self._running.get(key)
@@ -136,6 +136,59 @@ class Servers:
             self._stack.callback(_stop, process)
             return site
         raise AssertionError("the last try returns or raises")
+
+
+def _check_command(command: tuple[Any, ...]) -> None:
+    __tracebackhide__ = True
+    if not command:
+        raise ValueError("the command is empty; give the program and its arguments")
+    for word in command:
+        if isinstance(word, (list, tuple)):
+            raise TypeError(
+                f"each word of the command is an argument of its own; got {word!r}: write "
+                f"drainkit_server(*{word!r})"
+            )
+        if not isinstance(word, str):
+            raise TypeError(
+                f"each word of the command must be a text; got {word!r}: write {str(word)!r}"
+            )
+    if len(command) == 1 and len(words := command[0].split()) > 1:
+        raise ValueError(
+            f"each word of the command is an argument of its own; got {command[0]!r}: write "
+            f"drainkit_server({', '.join(map(repr, words))})"
+        )
+    if not any("{port}" in word or "{address}" in word for word in command):
+        raise ValueError(
+            f"no word of the command says where to listen; write '{{address}}' or '{{port}}' "
+            f"where the server takes it; got {command!r}"
+        )
+
+
+def _check_surroundings(env: Any, cwd: Any, ready_path: Any, start_seconds: Any) -> None:
+    __tracebackhide__ = True
+    if env is not None and not isinstance(env, Mapping):
+        raise TypeError(f"env must be a dict of texts, or None for no variables; got {env!r}")
+    for name, value in (env or {}).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(
+                f"env must be a dict of texts; got {name!r}: {value!r}: write "
+                f"{str(name)!r}: {str(value)!r}"
+            )
+    if cwd is not None and not isinstance(cwd, (str, os.PathLike)):
+        raise TypeError(f"cwd must be a path, or None for pytest's root folder; got {cwd!r}")
+    if cwd is not None and not Path(cwd).is_dir():
+        raise ValueError(
+            f"cwd must be a folder that exists, or None for pytest's root folder; got "
+            f"{os.fspath(cwd)!r}"
+        )
+    if not isinstance(ready_path, str) or not ready_path.startswith("/"):
+        raise ValueError(f"ready_path must be a text that begins with '/'; got {ready_path!r}")
+    if (
+        not isinstance(start_seconds, (int, float))
+        or isinstance(start_seconds, bool)
+        or not 0 < start_seconds < math.inf
+    ):
+        raise ValueError(f"start_seconds must be a finite number above 0; got {start_seconds!r}")
 
 
 def _program(name: str) -> str:
@@ -190,7 +243,7 @@ def _wait_until_ready(
             raise ServerError(
                 f"{told} ended with status {process.returncode} before it answered\n{site.log()}"
             )
-        answer = strict(site.address, get, timeout_seconds=_STOP_SECONDS)
+        answer = strict(site.address, get, timeout_seconds=_ANSWER_SECONDS)
         if answer.status is not None and process.poll() is None:
             return
         time.sleep(_POLL_SECONDS)

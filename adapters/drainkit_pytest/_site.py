@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from drainkit_clients import Upload
 from drainkit_conformance import TIMEOUT_SECONDS, Case, Verdict, judge
@@ -77,7 +77,8 @@ class Site:
         Raises:
             AssertionError: An answer was lost, cut or another one; the message says how often, in
                 which way and what was seen instead, with the end of the server's log.
-            ValueError: *tries* is less than 1.
+            TypeError: *upload* is neither a text nor an `Upload`.
+            ValueError: A path does not begin with ``/``, or another argument is not allowed.
         """
         __tracebackhide__ = True
         verdicts = self.judge(
@@ -105,9 +106,11 @@ class Site:
             timeout_seconds: The longest that one try may take.
 
         Raises:
-            ValueError: *tries* is less than 1.
+            TypeError: *upload* is neither a text nor an `Upload`.
+            ValueError: A path does not begin with ``/``, or another argument is not allowed.
         """
-        sent = upload if isinstance(upload, Upload) else Upload(path=upload, size_bytes=SIZE_BYTES)
+        __tracebackhide__ = True
+        sent = _as_upload(upload)
         verdicts = []
         for way in _WAYS:
             case = Case(
@@ -132,6 +135,20 @@ class Site:
         if log := self.log().strip():
             yield "which printed in the end:"
             yield log
+
+
+def _as_upload(upload: Any) -> Upload:
+    __tracebackhide__ = True
+    if isinstance(upload, Upload):
+        return upload
+    if not isinstance(upload, str):
+        raise TypeError(
+            f"upload must be a path, such as '/upload', or a drainkit_clients.Upload; got "
+            f"{upload!r}"
+        )
+    if not upload.startswith("/"):
+        raise ValueError(f"a path must begin with '/'; got {upload!r}: write {'/' + upload!r}")
+    return Upload(path=upload, size_bytes=SIZE_BYTES)
 
 
 def tail(path: Path) -> str:

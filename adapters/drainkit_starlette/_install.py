@@ -43,7 +43,15 @@ def _drained(kind: Any) -> Any:
         )
 
     # With the metaclass that the application's class may have.
-    return types.new_class(kind.__name__, (kind,), exec_body=fill)
+    try:
+        return types.new_class(kind.__name__, (kind,), exec_body=fill)
+    except Exception as error:
+        raise TypeError(
+            f"init_app derives a class from that of the application, and {kind!r} does not allow "
+            f"it ({type(error).__name__}: {error}): let the server serve "
+            f"drainkit_asgi.DrainMiddleware(app) instead, or write app.add_middleware("
+            f"drainkit_starlette.DrainMiddleware)"
+        ) from error
 
 
 def init_app(
@@ -57,7 +65,8 @@ def init_app(
 
     drainkit then stands around every added middleware, whenever it is added, and around what
     Starlette, FastAPI and instrumentation such as OpenTelemetry's put outside of those. It is in
-    ``app.state.drainkit``. The class of *app* becomes one of the same name that is derived from it.
+    ``app.state.drainkit``. The class of *app*, ``type(app)``, becomes one of the same name that is
+    derived from it: ``isinstance`` says what it said before, ``type(app) is FastAPI`` does not.
     Calling it again is allowed when that would change nothing.
 
     Args:
@@ -72,8 +81,9 @@ def init_app(
         The same application.
 
     Raises:
-        TypeError: *app* is no Starlette application, *policy* no DrainPolicy, *on_report* no plain
-            callable, or a keyword no field of DrainPolicy.
+        TypeError: *app* is no Starlette application, or of a class from which none can be derived;
+            *policy* is no DrainPolicy, *on_report* no plain callable, or a keyword no field of
+            DrainPolicy.
         ValueError: The value of a field is not allowed.
         RuntimeError: drainkit is around the application already, with another policy or another
             *on_report*.

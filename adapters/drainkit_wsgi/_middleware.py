@@ -23,7 +23,8 @@ INTERFACE = Interface(
     is_async=False,
     attribute="wsgi_app",
     instead={
-        3: "Around an ASGI application write drainkit_asgi.DrainMiddleware",
+        3: "Around an ASGI application write drainkit_asgi.DrainMiddleware, and in add_middleware "
+        "of Starlette or FastAPI drainkit_starlette.DrainMiddleware",
         1: "In Django's MIDDLEWARE write 'drainkit_django.DrainMiddleware'",
         0: "If it makes the application, call it: make_app()",
     },

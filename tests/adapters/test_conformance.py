@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 from wsgiref.validate import validator
 
 import pytest
@@ -209,3 +210,31 @@ def test_a_server_that_is_not_there_is_a_loss_and_no_exception(client):
 def test_no_tries_are_no_verdict():
     with pytest.raises(ValueError, match="tries must be an integer of 1 or more; got 0"):
         judge(CASE, NOBODY, tries=0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "arguments", "told"),
+    [
+        ({"status": "501"}, {}, "status must be an integer of 200 or more, such as 413; got '501'"),
+        ({"body": "abc"}, {}, "body must be bytes, or None for any; got 'abc': write b'abc'"),
+        ({"client": "lazy"}, {}, "client must be one of strict, eager; got 'lazy'"),
+        ({"upload": Upload(path="late")}, {}, "path must be a text that begins with '/'; got 'la"),
+        ({"upload": Upload(path=b"/late")}, {}, "path must be a text that begins with '/'; got b'"),
+        ({"upload": "/late"}, {}, "upload must be a drainkit_clients.Upload; got '/late'"),
+        ({}, {"tries": "1"}, "tries must be an integer of 1 or more; got '1'"),
+        ({}, {"tries": True}, "tries must be an integer of 1 or more; got True"),
+        ({}, {"timeout_seconds": "1"}, "timeout_seconds must be a finite number above 0; got '1'"),
+        ({}, {"address": "127.0.0.1:8000"}, "address must be a host and a port, such as"),
+        ({}, {"client": "curl"}, "client must be a function such as drainkit_clients.strict"),
+    ],
+)
+def test_what_would_mislead_is_refused(fields, arguments, told):
+    """A status that is a text was "status 501 instead of 501", and a path of bytes was sent."""
+    case = dataclasses.replace(CASE, **fields)
+    with pytest.raises((TypeError, ValueError), match=re.escape(told)):
+        judge(case, **{"address": NOBODY, "tries": 1, **arguments})
+
+
+def test_what_is_no_case_is_refused():
+    with pytest.raises(TypeError, match="case must be a Case, such as one of CASES; got '/late'"):
+        judge("/late", NOBODY)

@@ -650,7 +650,7 @@ def test_a_bad_setting_is_refused_and_found_by_the_check(value, check_id):
     if isinstance(value, dict):
         ((key, item),) = value.items()
         assert f"settings.DRAINKIT[{key!r}]" in text
-        assert check_id == "E002" or repr(item) in text
+        assert repr(item) in text
     else:
         assert repr(value) in text
 
@@ -678,9 +678,8 @@ def test_a_setting_of_another_name_is_refused_with_the_right_one(name, written):
         (found,) = checks.run_checks(tags=["drainkit"])
 
     assert "drainkit.E005" == found.id
-    assert f"settings.{name} is not known to drainkit. Write DRAINKIT = {written} instead." == (
-        str(caught.value)
-    )
+    told = f"settings.{name} is not known to drainkit; its value is 1. "
+    assert f"{told}Write DRAINKIT = {written} instead." == str(caught.value)
 
 
 # --- the other checks ----------------------------------------------------------------------------
@@ -726,6 +725,35 @@ def test_middleware_of_another_world_does_not_start_and_is_found(entry):
 @pytest.mark.parametrize("entry", ["drainkit_django.Middleware", "drainkit_flask.init_app"])
 def test_another_name_of_drainkit_in_middleware_is_found(entry):
     assert ["drainkit.E006"] == found(MIDDLEWARE=[entry, CSRF])
+
+
+@pytest.mark.parametrize(
+    ("middleware", "told"),
+    [
+        (None, "settings.MIDDLEWARE must be a list of dotted paths; got None."),
+        (FIRST, f"settings.MIDDLEWARE must be a list of dotted paths; got {FIRST!r}."),
+        ([None], "None in settings.MIDDLEWARE is no dotted path."),
+        (
+            [drainkit_django.DrainMiddleware],
+            f"{drainkit_django.DrainMiddleware!r} in settings.MIDDLEWARE is no dotted path.",
+        ),
+        (
+            ["drainkit_django._middleware.DrainMiddleware"],
+            "'drainkit_django._middleware.DrainMiddleware' in settings.MIDDLEWARE is drainkit's "
+            "middleware by a name that may change.",
+        ),
+        (
+            ["drainkit_wsgi.DrainMiddleware"],
+            "'drainkit_wsgi.DrainMiddleware' in settings.MIDDLEWARE is no middleware for Django.",
+        ),
+    ],
+)
+def test_what_is_no_dotted_path_is_found_with_the_cure(middleware, told):
+    with override_settings(MIDDLEWARE=middleware):
+        (one,) = checks.run_checks(tags=["drainkit"])
+
+    assert ("drainkit.E006", told) == (one.id, one.msg)
+    assert FIRST in one.hint
 
 
 @pytest.mark.parametrize("value", [None, "no.such.module", "nodots", ".dots", "django.VERSION"])

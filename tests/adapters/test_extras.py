@@ -11,7 +11,7 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == sys.argv[1]:
+        if name.partition(".")[0] in sys.argv[1].split(","):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
@@ -50,6 +50,7 @@ def run(program, *arguments):
         ("drainkit_prometheus", "prometheus_client", "prometheus"),
         ("drainkit_starlette", "starlette", "starlette"),
         ("drainkit_starlette", "anyio", "starlette"),
+        ("drainkit_clients.http2", "h2", "http2"),
     ],
 )
 def test_an_adapter_without_its_framework_names_the_extra(package, missing, extra):
@@ -60,6 +61,20 @@ def test_an_adapter_without_its_framework_names_the_extra(package, missing, extr
         f'needs {missing}, which is not installed: pip install "drainkit[{extra}]"'
     )
     assert cause.startswith("No module named ")
+
+
+def test_django_is_named_where_it_is_missing_with_all_that_it_brings():
+    got = run(IMPORT, "django,asgiref", "drainkit_django")
+
+    assert got.stdout.startswith("drainkit_django needs django, which is not installed: ")
+
+
+def test_the_plugin_without_pytest_names_it():
+    got = run(IMPORT, "pytest", "drainkit_pytest")
+
+    assert got.stdout.startswith(
+        "drainkit_pytest needs pytest, which is not installed: pip install pytest <- No module"
+    )
 
 
 @pytest.mark.parametrize("package", ["drainkit", "drainkit_wsgi", "drainkit_conformance"])

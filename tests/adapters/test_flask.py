@@ -173,7 +173,9 @@ def test_keys_of_others_are_left_alone():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((Flask("site").wsgi_app,), {}, "app must be a Flask application"),
+        ((Flask("site").wsgi_app,), {}, "app must be a Flask application, not its wsgi_app; got"),
+        ((Flask,), {}, "app must be a Flask application, not its class; got <class"),
+        ((None,), {}, r"app must be a Flask application; got None\. Around any other"),
         ((Flask("site"), {"max_bytes": 1}), {}, "policy must be a DrainPolicy or None"),
         ((Flask("site"),), {"on_report": "print"}, "on_report must be a callable or None"),
         ((Flask("site"),), {"max_byte": 1}, "'max_byte' is no argument"),
@@ -265,3 +267,9 @@ def test_under_a_test_client_a_view_may_decline_as_on_a_server():
     got = init_app(make_app()).test_client().post("/declined", data=b"x")
 
     assert (401, "no") == (got.status_code, got.text)
+
+
+def test_the_class_of_an_application_is_no_application():
+    """It can be called with two arguments, and would make a Flask for each request."""
+    with pytest.raises(TypeError, match=r"the class <class .*: make one of it, Flask\(\.\.\.\)"):
+        DrainMiddleware(Flask)

@@ -431,3 +431,20 @@ def test_under_django_the_entry_in_middleware_has_the_trace(place, expected):
 
     assert 0 == done.returncode, done.stderr
     assert done.stdout.startswith(expected), done.stdout
+
+
+@pytest.mark.parametrize("argument", ["meter_provider", "tracer_provider"])
+@pytest.mark.parametrize("wrong", ["otel", True, DrainMetrics])
+def test_what_is_no_provider_is_refused(argument, wrong):
+    with pytest.raises(TypeError, match=f"{argument} must be a .*Provider of OpenTelemetry.*; got"):
+        DrainMetrics(**{argument: wrong})
+
+
+def test_who_gives_a_meter_is_told_to_give_its_provider(telemetry):
+    with pytest.raises(TypeError, match="give the provider that it comes from"):
+        DrainMetrics(telemetry.meters.get_meter("mine"))
+
+
+def test_one_text_is_no_list_of_methods(telemetry):
+    with pytest.raises(TypeError, match=r"known_methods must be methods in a list.*; got 'POST'"):
+        DrainMetrics(telemetry.meters, known_methods="POST")

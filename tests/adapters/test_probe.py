@@ -534,9 +534,9 @@ def test_which_addresses_are_this_machine(address, ours):
         (["http://127.0.0.1/", "-H", "X: \u20ac"], "beyond Latin-1; encode it"),
         (["http://127.0.0.1/", "--field", 'a"b'], "without quotes and line ends"),
         (["http://127.0.0.1/", "--body-file", "/nowhere/at/all"], "does not exist"),
-        (["http://127.0.0.1/", "--body-file", os.devnull], "the file is empty"),
+        (["http://127.0.0.1/", "--body-file", os.devnull], f"{os.devnull!r} is empty"),
         (["http://127.0.0.1/", "--body-file", __file__, "--sizes", "1M"], "leave one of them out"),
-        (["http://127.0.0.1/", "--html", "/nowhere/at/all"], "its folder does not exist"),
+        (["http://127.0.0.1/", "--html", "/nowhere/at/all"], "folder of '/nowhere/at/all' does"),
         (["http://127.0.0.1/", "--max-total", "100M"], "390.4 MiB, more than --max-total 100 MiB"),
     ],
 )  # fmt: skip

@@ -135,12 +135,54 @@ def test_reports_carry_the_date():
         ({"rate_bytes_per_second": 0}, "rate_bytes_per_second must be a finite number above 0"),
         ({"headers": (("Content-Length", "3"),)}, "the header Content-Length is the probe's own: "),
         ({"headers": (("X Y", "3"),)}, "'X Y' is not the name of a header"),
+        # Of another type than is meant, as a command line or a file of settings may have it.
+        ({"method": None}, "method must be one that uploads, such as 'POST'; got None"),
+        ({"clients": "strict"}, "clients must be one or more of CLIENTS (strict, eager); got 'str"),
+        ({"ways": 3}, "ways must be one or more of WAYS"),
+        ({"sizes": "8M"}, "sizes must be integers of 1 or more in ascending order; got '8M'"),
+        ({"sizes": 8000}, "sizes must be integers of 1 or more in ascending order; got 8000"),
+        ({"sizes": ("8000",)}, "in ascending order; got ('8000',)"),
+        ({"sizes": (0, 1000)}, "in ascending order; got (0, 1000)"),
+        ({"tries": "3"}, "tries must be an integer of 1 or more; got '3'"),
+        ({"tries": True}, "tries must be an integer of 1 or more; got True"),
+        ({"timeout_seconds": "3"}, "timeout_seconds must be a finite number above 0; got '3'"),
+        ({"rate_bytes_per_second": "1M"}, "rate_bytes_per_second must be a finite number above 0"),
+        ({"headers": {"a": "b"}}, "got a dict; write tuple(headers.items())"),
+        ({"headers": ("a: b",)}, "both texts, such as (('X-Api-Version', '2'),); the one that is"),
+        ({"headers": (("a", 1),)}, "the one that is not is number 1"),
+        ({"body": b"a body"}, "body must be such as drainkit_clients.FileBody.of(path), or None"),
+        ({"field": 3}, "field must be the name of a file field; got 3"),
     ],
 )
 def test_a_plan_that_exists_is_valid(wrong, said):
     """As with a policy: the field, the value and what is allowed, before anything is sent."""
     with pytest.raises(ValueError, match=re.escape(said)):
         Plan(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "said"),
+    [
+        (
+            (None,),
+            {},
+            TypeError,
+            "url must be a text such as 'http://127.0.0.1:8000/upload'; got a",
+        ),
+        ((b"http://a:pass-word@b",), {}, TypeError, "got a bytes"),
+        (("http://127.0.0.1:1/", {"tries": 1}), {}, TypeError, "got a dict: write Plan(**plan)"),
+        (("http://127.0.0.1:1/",), {"family": 5}, ValueError, "family must be 4, 6 or None; got 5"),
+        (("http://127.0.0.1:1/",), {"tell": "me"}, TypeError, "tell must be a function"),
+        (("http://127.0.0.1:1/",), {"earlier": {}}, TypeError, "write Earlier.of(data)"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_refused_before_anything_is_sent(
+    arguments, options, error, said
+):
+    with pytest.raises(error, match=re.escape(said)) as caught:
+        probe(*arguments, **options)
+
+    assert "pass-word" not in str(caught.value)
 
 
 def test_nothing_secret_is_in_a_repr():

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("prometheus_client", reason="needs prometheus-client")
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Gauge, make_wsgi_app
 from prometheus_client.parser import text_string_to_metric_families
 
 from drainkit import Configuration, DrainPolicy, Outcome
@@ -209,3 +209,36 @@ def test_in_multiprocess_mode_a_scrape_adds_up_all_workers(tmp_path):
     assert 6000 == value(samples, "drainkit_drain_size_bytes_sum")
     assert 3.0 == value(samples, "drainkit_drain_duration_seconds_sum")
     assert 6 == value(samples, "drainkit_drain_duration_seconds_bucket", le="0.5")
+
+
+@pytest.mark.parametrize("wrong", ["registry", True, DrainMetrics])
+def test_what_is_no_registry_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"registry must be a prometheus_client\.Coll.*; got "):
+        DrainMetrics(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("POST", "known_methods must be methods in a list, such as .*; got 'POST'"),
+        (b"POST", "known_methods must be methods in a list"),
+        (True, "known_methods must be methods in a list, .*; got True"),
+        (["GET", 1], "known_methods must hold texts, such as 'GET'; got 1"),
+    ],
+)
+def test_what_are_no_methods_is_refused(registry, wrong, told):
+    with pytest.raises(TypeError, match=told):
+        DrainMetrics(registry, known_methods=wrong)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_where_a_name_is_taken_nothing_stays_behind(registry, number):
+    """The metrics before it were left in the registry, so that no second try could succeed."""
+    name = ["drainkit_drains", "drainkit_drain_duration_seconds", "drainkit_drain_size_bytes"]
+    other = Gauge(name[number], "of somebody else", registry=registry)
+    with pytest.raises(ValueError, match="Duplicated"):
+        DrainMetrics(registry)
+
+    assert [name[number]] == [family.name for family in registry.collect()]
+    registry.unregister(other)
+    DrainMetrics(registry)(REPORT)

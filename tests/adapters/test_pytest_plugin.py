@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from drainkit_clients import Upload
+from drainkit_pytest import Site
 
 SITE = '''
 import pathlib, sys
@@ -184,6 +185,48 @@ def test_a_server_that_cannot_start_says_why(project, call, told):
 
     assert 1 == got.returncode
     assert told in re.sub(r"^E +", "", got.stdout, flags=re.M)
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "told"),
+    [
+        ((["gunicorn", "{port}"],), {}, "write drainkit_server(*['gunicorn', '{port}'])"),
+        (("gunicorn", 8, "{port}"), {}, "must be a text; got 8: write '8'"),
+        (
+            ("gunicorn --bind {address} site",),
+            {},
+            "write drainkit_server('gunicorn', '--bind', '{address}', 'site')",
+        ),
+        (("x", "{port}"), {"cwd": "/nope"}, "cwd must be a folder that exists, or None for"),
+        (("x", "{port}"), {"cwd": 3}, "cwd must be a path, or None for pytest's root folder; got"),
+        (("x", "{port}"), {"env": {"A": 1}}, "got 'A': 1: write 'A': '1'"),
+        (("x", "{port}"), {"env": "A=1"}, "env must be a dict of texts, or None"),
+        (("x", "{port}"), {"ready_path": "ready"}, "ready_path must be a text that begins with"),
+        (("x", "{port}"), {"start_seconds": "3"}, "start_seconds must be a finite number above 0"),
+    ],
+)
+def test_a_command_of_the_wrong_form_is_told_the_right_one(drainkit_server, command, options, told):
+    with pytest.raises((TypeError, ValueError), match=re.escape(told)):
+        drainkit_server(*command, **options)
+
+
+@pytest.mark.parametrize(
+    ("upload", "options", "told"),
+    [
+        ("upload", {}, "a path must begin with '/'; got 'upload': write '/upload'"),
+        (b"/upload", {}, "upload must be a path, such as '/upload', or a drainkit_clients.Upload"),
+        (None, {}, "upload must be a path"),
+        ("/upload", {"status": "413"}, "status must be an integer of 200 or more, such as 413"),
+        ("/upload", {"body": "no"}, "body must be bytes, or None for any; got 'no': write b'no'"),
+        ("/upload", {"tries": "1"}, "tries must be an integer of 1 or more; got '1'"),
+    ],
+)
+def test_what_would_be_judged_wrongly_is_refused(tmp_path, upload, options, told):
+    """A path without a slash was sent as it is, and whatever the server said to that arrived."""
+    site = Site(("x",), ("127.0.0.1", 1), tmp_path / "server.log")
+    for ask in (site.judge, site.assert_arrives):
+        with pytest.raises((TypeError, ValueError), match=re.escape(told)):
+            ask(upload, **{"status": 413, **options})
 
 
 def test_nothing_but_the_fixture_is_loaded_until_a_test_asks_for_it(project):

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, StreamingRe
 from starlette.routing import Mount, Route
 
 import drainkit_asgi
+import drainkit_wsgi
 from drainkit import CONTROL_KEY, DrainPolicy, Outcome
 from drainkit.testing import ScriptedBody
 from drainkit_starlette import DrainMiddleware, PlacementWarning, init_app
@@ -400,11 +401,14 @@ def test_fields_are_taken_as_keywords_too():
         assert 0 == upload(app, "/to_login").body.given_bytes
 
 
-def test_an_instance_where_the_class_belongs_does_not_start():
+@pytest.mark.parametrize(
+    "middleware", [DrainMiddleware, drainkit_asgi.DrainMiddleware], ids=["starlette", "asgi"]
+)
+def test_an_instance_where_the_class_belongs_does_not_start(middleware):
     app = make_app()
-    app.add_middleware(DrainMiddleware(app))
+    app.add_middleware(middleware(app))
 
-    with pytest.raises(TypeError, match=r"write app\.add_middleware\(DrainMiddleware\), not "):
+    with pytest.raises(TypeError, match=r"write app\.add_middleware\(.*DrainMiddleware\), not "):
         app.build_middleware_stack()
     got = upload(app, "/to_login")
     assert "add_middleware takes the class" in str(got.raised)
@@ -447,3 +451,51 @@ def test_lifespan_passes(place):
     asyncio.run(place(None)({"type": "lifespan", "state": {}}, receive, send))
 
     assert ["lifespan.startup.complete", "lifespan.shutdown.complete"] == sent
+
+
+def test_an_application_inside_of_two_drains_as_inside_of_one():
+    """The refusal of an instance does no harm where an instance is right."""
+    app = make_app()
+    outer = drainkit_asgi.DrainMiddleware(drainkit_asgi.DrainMiddleware(app))
+    got = upload(outer, "/to_login")
+
+    assert (303, MIB) == (got.status, got.body.given_bytes)
+    # What builds the stack is the application's own again.
+    assert type(app).build_middleware_stack is app.build_middleware_stack.__func__
+
+
+def test_middleware_where_a_function_belongs_says_what_to_write():
+    app = make_app()
+    app.add_middleware(BaseHTTPMiddleware, dispatch=DrainMiddleware)
+    got = upload(app, "/to_login")
+
+    assert "Write app.add_middleware(DrainMiddleware), not" in str(got.raised)
+
+
+def test_middleware_of_wsgi_names_the_one_that_is_right():
+    app = make_app()
+    app.add_middleware(drainkit_wsgi.DrainMiddleware)
+
+    with pytest.raises(TypeError, match=r"in add_middleware of Starlette .* drainkit_starlette\."):
+        app.build_middleware_stack()
+
+
+@pytest.mark.parametrize(
+    "middleware", [DrainMiddleware, drainkit_asgi.DrainMiddleware], ids=["starlette", "asgi"]
+)
+def test_the_class_of_an_application_is_no_application(middleware):
+    with pytest.raises(TypeError, match=r"got the class .*: make one of it, Starlette\(\)"):
+        middleware(Starlette)
+
+
+def test_a_class_from_which_none_can_be_derived_is_refused_with_what_to_write():
+    class Strict(Starlette):
+        def __init_subclass__(cls, *, name):
+            """Need an argument."""
+
+    app = Strict()
+    with pytest.raises(TypeError, match=r"does not allow it .*drainkit_asgi\.DrainMiddleware\(app"):
+        init_app(app)
+
+    assert Strict is type(app)
+    assert not hasattr(app.state, "drainkit")

@@ -30,6 +30,7 @@ TWO = Interface(
     is_async=False,
     attribute="inner",
     instead={3: "Write three", 1: "Write one"},
+    instead_of={"cookies": "Write it elsewhere"},
 )
 THREE = Interface(
     name="a thing of three",
@@ -46,6 +47,31 @@ def told(report):
 
 async def told_later(report):
     """Take a report, if somebody awaits it."""
+
+
+class Metrics:
+    """What is told is an object of it, although its class could be called with one thing."""
+
+    def __init__(self, registry=None):
+        """Make the metrics."""
+
+    def __call__(self, report):
+        """Take a report."""
+
+
+class Named:
+    def __init__(self, name):
+        """Take a name."""
+
+    def __call__(self, report, *, again=False):
+        """Take a report."""
+
+
+class Kept:
+    """A class that is told by being made."""
+
+    def __init__(self, report):
+        """Take a report."""
 
 
 class ToldLater:
@@ -88,6 +114,11 @@ def test_a_policy_alone_stays_the_object_that_it_is():
         ((None, "print"), "on_report must be a callable or None; got 'print'"),
         ((None, told_later), "nobody would await it"),
         ((None, ToldLater()), "nobody would await it"),
+        ((None, Metrics), r"not the class of one; got <class .*Metrics'>: write Metrics\(\)$"),
+        ((None, Named), r"not the class of one; got <class .*Named'>: write Named\(\.\.\.\)$"),
+        ((None, lambda: None), "takes one argument, the report; got <function .*lambda report"),
+        ((None, object), "takes one argument, the report; got <class 'object'>"),
+        ((None, functools.partial(told, 1)), "takes one argument, the report"),
         ((None, None, {"max_byte": 1}), "'max_byte' is no argument; the fields.*max_bytes, max_s"),
     ],
 )
@@ -101,7 +132,11 @@ def test_a_value_that_is_not_allowed_is_refused():
         Configuration.of(None, None, {"max_bytes": -1})
 
 
-@pytest.mark.parametrize("on_report", [None, told, print, ToldLater, [].append], ids=name)
+@pytest.mark.parametrize(
+    "on_report",
+    [None, told, print, [].append, Metrics(), Named("x"), Kept, str, functools.partial(print, 1)],
+    ids=name,
+)
 def test_whatever_can_be_called_may_take_reports(on_report):
     assert check_on_report(on_report) is None
 
@@ -133,6 +168,23 @@ class Made:
         """Be a response."""
 
 
+class MadeAndCalled(Made):
+    """The same, and what a call returns can be called, whatever for."""
+
+    def __iter__(self):
+        """Be what the answer consists of."""
+
+    def __call__(self, first, second):
+        """Be something else."""
+
+
+class Chosen(Callable):
+    """A class that says itself what a call of it makes."""
+
+    def __new__(cls, first, second):
+        """Make something else."""
+
+
 def two(first, second):
     """Be an application."""
 
@@ -160,6 +212,7 @@ class Unaskable:
     "app",
     [
         *(two, Callable(), Callable().method, Made, wrapped, Unaskable()),
+        *(MadeAndCalled, Chosen),
         functools.partial(lambda a, b, c: None, 1),
         lambda *arguments: None,
         lambda first, second, third=None: None,
@@ -172,6 +225,27 @@ def test_every_form_of_an_application_passes(app):
 
 def of_three(a, b, c):
     """Be called with three arguments."""
+
+
+class OptionalTwo(Callable):
+    """A framework's class, which can be called as an application is."""
+
+    def __init__(self, name, folder=None, path=None):
+        """Be made."""
+
+
+class OptionalThree:
+    """The same, of the other world."""
+
+    def __init__(self, debug=False, routes=None, state=None):
+        """Be made."""
+
+    async def __call__(self, a, b, c):
+        """Be an application."""
+
+
+class Request:
+    cookies = ()
 
 
 async def async_three(a, b, c):
@@ -195,6 +269,12 @@ async def async_two(first, second):
         (THREE, two, "which is called otherwise. Write two$"),
         (THREE, Callable(), "which is called otherwise. Write two$"),
         (THREE, Callable, "which is called otherwise$"),
+        (TWO, Callable, r"got the class <class .*>: make one of it, Callable\(\)$"),
+        (TWO, OptionalTwo, r"got the class <class .*>: make one of it, OptionalTwo\(\.\.\.\)$"),
+        (TWO, OptionalThree, r"got the class <class .*>\. Write three$"),
+        (THREE, OptionalTwo, r"got the class <class .*>\. Write two$"),
+        (THREE, OptionalThree, r"make one of it, OptionalThree\(\)$"),
+        (TWO, Request(), r"got <.*Request object .*>\. Write it elsewhere$"),
     ],
     ids=name,
 )

@@ -13,6 +13,12 @@ class Site:
 def make(greeting, *, tries=1):
     return (greeting, tries)
 
+def wsgi(environ, start_response):
+    raise RuntimeError("it is not called")
+
+def anything(**options):
+    return options
+
 app = Site.app
 site = Site()
 """
@@ -65,6 +71,15 @@ def test_without_a_word_the_environment_names_it(monkeypatch):
         ("shop_of_the_test.nope:app", ImportError, "no module 'shop_of_the_test.nope' for the"),
         ("nope_of_the_test.web:app", ImportError, "no module 'nope_of_the_test' for the"),
         (print, TypeError, r"write DrainMiddleware\(app\)"),
+        (
+            "shop_of_the_test.web:wsgi()",
+            TypeError,
+            r"wsgi cannot be called so \(missing a required .*'environ'\).*"
+            r"is the application itself, write 'shop_of_the_test\.web:wsgi'",
+        ),
+        ("shop_of_the_test.web:make(1, 2)", TypeError, r"it takes \(greeting, \*, tries=1\): if"),
+        ("shop_of_the_test.web:app()", TypeError, "app is no function, but 'the application'; wr"),
+        ("shop_of_the_test.web:anything(**{'a': 1})", ValueError, "arguments must be literals"),
     ],
 )
 def test_a_word_that_names_nothing_is_told_with_the_cure(name, error, told):

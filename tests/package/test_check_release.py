@@ -1,6 +1,7 @@
 """Nothing is published that is not ready, and above all not under the placeholder's address."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -79,3 +80,21 @@ def test_todays_distributions_are_not_published(dist):
     assert 1 == got.returncode
     assert "the tag is 'v9.9.9'" in got.stderr
     assert all(line.startswith("not published: ") for line in lines)
+
+
+def test_what_publishes_is_pinned():
+    """A release is made with programs that somebody has chosen, actions and packages alike."""
+    text = SCRIPT.with_name("workflows").joinpath("publish.yml").read_text(encoding="utf-8")
+    (installed,) = re.findall(r"pip install (.*)", text)
+    actions = re.findall(r"uses: \S+@(\S+)", text)
+
+    assert [] == [one for one in installed.split() if not re.fullmatch(r"[\w-]+==[\d.]+", one)]
+    assert actions
+    assert [] == [one for one in actions if not re.fullmatch("[0-9a-f]{40}", one)]
+
+
+def test_a_list_of_the_changelog_is_one_list():
+    """A blank line between two entries makes a reader's program show two lists."""
+    text = (SCRIPT.parents[1] / "CHANGELOG.md").read_text(encoding="utf-8")
+
+    assert [] == re.findall(r"^(?:- |  )\S.*\n\n+(- .*)", text, re.M)
