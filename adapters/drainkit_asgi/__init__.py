@@ -12,7 +12,7 @@ Messages that are not HTTP, and requests without a body, pass through.
 from drainkit import needs_extra
 
 with needs_extra(__name__, "asgi"):
-    from ._middleware import INTERFACE, DrainMiddleware, wrap
+    from ._middleware import INTERFACE, DrainMiddleware, refuse_as_class, wrap
 from ._types import ASGIApplication, Message, Receive, Scope, Send
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "refuse_as_class",
     "wrap",
 ]

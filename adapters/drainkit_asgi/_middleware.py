@@ -85,7 +85,7 @@ class DrainMiddleware:
         self.app = INTERFACE.inside(self, app)
         self.policy = configuration.policy
         self.on_report = configuration.on_report
-        _refuse_as_class(self, app)
+        refuse_as_class(self, app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
@@ -127,29 +127,35 @@ class DrainMiddleware:
             await exchange.returned()
 
 
-def _refuse_as_class(middleware: DrainMiddleware, app: Any) -> None:
+def refuse_as_class(middleware: object, app: object) -> None:
     """Let an application refuse to start if *middleware* was given to its ``add_middleware``.
 
     Starlette's takes a class, and calls the instance as if it were one. What is wrong shows only
     when the application builds its stack: an instance around an application is no mistake.
+
+    Args:
+        middleware: The instance.
+        app: What it was put around. Nothing is done to what is no Starlette application, by what it
+            has: this package does not import Starlette.
     """
-    build = getattr(app, "build_middleware_stack", None)
-    if build is None or not isinstance(getattr(app, "user_middleware", None), list):
+    application: Any = app
+    build = getattr(application, "build_middleware_stack", None)
+    if build is None or not isinstance(getattr(application, "user_middleware", None), list):
         return
 
     def checked() -> Any:
-        if any(getattr(entry, "cls", None) is middleware for entry in app.user_middleware):
+        if any(getattr(entry, "cls", None) is middleware for entry in application.user_middleware):
             raise TypeError(
                 "add_middleware takes the class: write "
                 "app.add_middleware(drainkit_starlette.DrainMiddleware), not "
                 "app.add_middleware(DrainMiddleware(app))"
             )
-        if vars(app).get("build_middleware_stack") is checked:
-            app.build_middleware_stack = build  # nothing is left to be checked
+        if vars(application).get("build_middleware_stack") is checked:
+            application.build_middleware_stack = build  # nothing is left to be checked
         return build()
 
     with contextlib.suppress(AttributeError):  # it takes no attributes
-        app.build_middleware_stack = checked
+        application.build_middleware_stack = checked
 
 
 def _prepare() -> None:

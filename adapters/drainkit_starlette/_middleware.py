@@ -6,9 +6,8 @@ Rule: an object holds configuration only; what belongs to one request is drainki
 from __future__ import annotations
 
 import warnings
-from typing import Any, Unpack
+from typing import Unpack
 
-from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import drainkit_asgi
@@ -66,8 +65,7 @@ class DrainMiddleware:
             self._call_app, policy, on_report=on_report, **fields
         )
         self._has_warned = False
-        if isinstance(app, Starlette):
-            _refuse_as_class(self, app)
+        drainkit_asgi.refuse_as_class(self, app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application, and see to its request's body."""
@@ -88,23 +86,3 @@ class DrainMiddleware:
                 stacklevel=2,
             )
         await self._app(scope, receive, send)
-
-
-def _refuse_as_class(middleware: DrainMiddleware, app: Starlette) -> None:
-    """Let the application refuse to start if *middleware* was given to its ``add_middleware``.
-
-    That takes a class, and calls the instance as if it were one. What is wrong shows only when the
-    application builds its stack: an instance around an application is no mistake by itself.
-    """
-    build = app.build_middleware_stack
-
-    def checked() -> Any:
-        classes: list[object] = [entry.cls for entry in app.user_middleware]
-        if any(one is middleware for one in classes):
-            raise TypeError(
-                "add_middleware takes the class: write app.add_middleware(DrainMiddleware), not "
-                "app.add_middleware(DrainMiddleware(app))"
-            )
-        return build()
-
-    app.build_middleware_stack = checked  # type: ignore[method-assign]
