@@ -57,3 +57,16 @@ def test_what_is_explained_stands_on_the_page_once_with_its_places(measured):
     assert "- `test_of_a_comet`" == lines[where + 2]
     assert 1 == sum("test_of_a_comet" in line for line in lines)
     assert all(run["place"] in lines[where] for run in runs[:2])
+
+
+def test_each_suite_is_measured_or_said_not_to_be(measured):
+    """Also as far as only the runs with a body are missing."""
+    lines = [line for line in page.text(measured).splitlines() if "not measured" in line]
+    whole = {
+        name
+        for name, suite in measured["suites"].items()
+        if any(run["with_body"] for run in suite["runs"])
+    }
+    missing = {*SUITES} - whole - {*measured["skipped"]}
+
+    assert missing == {line.strip("| ").split(" ")[0] for line in lines}
