@@ -54,13 +54,16 @@ class Begun(Protocol):
 
 
 class Closing(Protocol):
-    """What is done about a body behind its answer: as `Upload` does it."""
+    """What is done about a body behind its answer: as `Upload` and `Exchange` do it.
 
-    def stop(self, reason: BaseException) -> None: ...
+    The names of `Exchange` are published, so what only this package may call is a private one.
+    """
+
+    def _stop(self, reason: BaseException) -> None: ...
 
     def discard(self, *, is_answered: bool) -> None: ...
 
-    def forget_kept(self) -> None: ...
+    def _forget_kept(self) -> None: ...
 
 
 class Response(Iterator[bytes]):
@@ -257,7 +260,7 @@ class Response(Iterator[bytes]):
             self._upload.discard()
             raise
         except BaseException as exc:
-            self._upload.stop(exc)
+            self._upload._stop(exc)
             raise
 
     @property
@@ -339,7 +342,7 @@ def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bo
     """
     ending = sys.exc_info()[1]
     if ending is not None and not isinstance(ending, Exception):
-        body.stop(ending)
+        body._stop(ending)
     try:
         # First, so that what the application holds (a database connection) is not held for as long
         # as the client uploads.
@@ -348,12 +351,12 @@ def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bo
         body.discard(is_answered=is_answered)
         raise
     except BaseException as exc:
-        body.stop(exc)
+        body._stop(exc)
         raise
     else:
         body.discard(is_answered=is_answered)
     finally:
-        body.forget_kept()
+        body._forget_kept()
 
 
 def moments_for(server: Server, framing: Framing, protocol: str, environ: Environ) -> Moments:

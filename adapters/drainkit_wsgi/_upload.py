@@ -221,7 +221,7 @@ class Upload:
             kept.lost_bytes = drain.bytes_discarded
         kept.settle()
 
-    def forget_kept(self) -> None:
+    def _forget_kept(self) -> None:
         """Keep nothing any more: the answer is over, and nobody can ask."""
         if self._input.kept is not None:
             self._input.kept.lose()
@@ -242,7 +242,7 @@ class Upload:
         finally:
             kept.settle()
 
-    def stop(self, reason: BaseException) -> None:
+    def _stop(self, reason: BaseException) -> None:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
         if not self.drain.settled:
             self._publish(self.drain.stop(Outcome.ERROR, time.monotonic(), type(reason).__name__))

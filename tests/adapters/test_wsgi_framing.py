@@ -493,6 +493,21 @@ def test_gunicorn_never_takes_the_rest_of_a_body_for_requests(policy, told, stan
 # --- an adapter inside an application -------------------------------------------------------------
 
 
+def test_an_exchange_publishes_what_an_adapter_needs_and_no_more():
+    """The reference lists every public name, and each is a promise."""
+    published = {name for name in dir(Exchange) if not name.startswith("_")}
+
+    assert {
+        "discard",
+        "open",
+        "respond",
+        "respond_whole",
+        "settled",
+        "starter",
+        "status",
+    } == published
+
+
 def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
     """As a framework's adapter does that cannot stand outside its application."""
     reports = []
