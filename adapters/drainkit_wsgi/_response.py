@@ -164,7 +164,7 @@ class Response(Iterator[bytes]):
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
                 return Whole(result, self.close)
-            if upload.settled:
+            if upload.drain.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
                 if upload.waits_until_taken:
                     return Whole(result, self._close_when_taken)
@@ -275,7 +275,7 @@ class Response(Iterator[bytes]):
         moment = order.moment_at_end
         if moment is _BEHIND:
             return
-        if moment is Moment.BETWEEN or not upload.settled:
+        if moment is Moment.BETWEEN or not upload.drain.settled:
             is_answered = order.passed_bytes > 0 and upload.bears_shutting
             upload.discard(is_answered=is_answered or self._is_complete)
 

@@ -132,11 +132,6 @@ class Upload:
         return policy is None or policy.max_concurrent is None
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
-        return self.drain.settled
-
-    @property
     def bears_shutting(self) -> bool:
         """Whether the answer still arrives when the read side of the connection has been shut.
 
