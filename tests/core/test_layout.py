@@ -67,6 +67,41 @@ def test_no_package_imports_a_private_name_of_another(package):
     assert [] == found
 
 
+SERVERS = (
+    "aiohttp", "bjoern", "cheroot", "daphne", "gevent", "granian", "gunicorn", "hypercorn",
+    "mod_wsgi", "paste", "uvicorn", "uwsgi", "waitress", "werkzeug", "wsgiref",
+)  # fmt: skip
+
+
+def named_servers(source: str) -> Iterator[str]:
+    """Yield each server that code names; docstrings and comments may give one as a reason."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    code = ast.unparse(tree).lower()
+    return (server for server in SERVERS if server in code)
+
+
+def test_the_search_finds_servers_in_code_only():
+    source = 'def f(server):\n    """As daphne."""\n    return server.is_uvicorn or \'gunicorn\''
+
+    assert ["gunicorn", "uvicorn"] == list(named_servers(source))
+
+
+@pytest.mark.parametrize("shell", ["drainkit_asgi", "drainkit_wsgi"])
+def test_what_only_concerns_one_server_is_in_the_room_of_the_servers(shell):
+    """A server that behaves otherwise is another row, and a condition nowhere."""
+    found = {
+        (module.name, server)
+        for module in PACKAGES[shell].glob("*.py")
+        for server in named_servers(module.read_text(encoding="utf-8"))
+    }
+
+    assert set() == found
+
+
 def test_each_folder_in_adapters_is_in_the_wheel():
     """The build leaves out what pyproject.toml does not name, without a word."""
     folders = {file.parent.name for file in (ROOT / "adapters").glob("*/__init__.py")}
