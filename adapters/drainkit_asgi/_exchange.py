@@ -74,7 +74,7 @@ class Exchange(Behind):
         self._connection = self._over = self.before_receive = None
         self._came = self._pending = self._freed = self._channel = None
         self._held = self._watch = self._behind_job = None
-        self.needs_nursery = loop is None and not self._has_come_in_channel()
+        self.needs_nursery = loop is None and not self._gather_from_channel()
 
     @classmethod
     def open(
@@ -188,8 +188,8 @@ class Exchange(Behind):
         if self._held is not None and self._may_pass_behind(message):
             await self._pass_behind(message)
             return
-        if self.gate is not CAME and self.response is None and not self._may_pass():
-            if self._may_hold(message):
+        if self.gate is not CAME and self.response is None and not self._pass_if_come():
+            if self._hold_if_small(message):
                 self.before_receive = self._hold_no_longer
                 return
             self.response = self._respond()
