@@ -25,7 +25,15 @@ from .servers import Server, server_of
 
 
 class Exchange(Behind):
-    """One HTTP request with a body, and its answer: one object in rooms, as each costs.
+    """One HTTP request with a body, and its answer.
+
+    It is one object, and its class is in seven modules: each is a room on the one below it, from
+    `Inbox` over `Body`, `Ahead`, `Upload`, `Passing` and `Behind` to here. Every request with a
+    body makes it, and pays for each object and each call between two. What that costs its reader:
+    an attribute may belong to a room below, which declares it and says what it is, while its first
+    value stands, for nearly all, in the one `__init__` here. Two methods are completed by rooms
+    above: `report` and `end`. No other call goes up, and the import contract keeps every import
+    downward.
 
     Attributes:
         needs_nursery: Whether `run_under_trio` must call the application.

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 import sysconfig
@@ -65,6 +66,24 @@ def test_no_package_imports_a_private_name_of_another(package):
 
     assert modules, f"{package} has no modules"
     assert [] == found
+
+
+def named_modules(text: str, shell: str) -> set[str]:
+    """Return the modules that a column of CONTRIBUTING.md's table of rooms names."""
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")]
+    (column,) = {row.index(cell) for row in rows for cell in row if f"`{shell}`" in cell}
+    named = " ".join(row[column] for row in rows if len(row) > column)
+    return set(re.findall(r"`(_?[a-z]+)/?`", named))
+
+
+@pytest.mark.parametrize("shell", ["drainkit_asgi", "drainkit_wsgi"])
+def test_who_looks_for_a_room_finds_it_in_the_table_for_contributors(shell):
+    """A room that nobody tells of is found last."""
+    modules = {module.stem for module in PACKAGES[shell].glob("*.py")} - {"__init__"}
+    rooms = modules | {folder.parent.name for folder in PACKAGES[shell].glob("*/__init__.py")}
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    assert rooms == named_modules(text, shell)
 
 
 SERVERS = (
