@@ -203,13 +203,16 @@ class PromptResponse(Iterator[bytes]):
         moments = moments_for(
             server, _BY_LENGTH if isinstance(framed, int) else framed, request[0], environ
         )
-        moment = moments.whole
-        if moment is not moments.pieces:
+        moment = moments.always
+        if moment is None:
             assert self.status is not None  # start() was called
-            if status_code(self.status) in moments.pieces_with_status:
-                moment = moments.pieces
-            elif nbytes is None:
-                return None  # whether the first piece will be the last is not known
+            status = status_code(self.status)
+            # In pieces it is not known whether the first will be the last.
+            moment = (
+                moments.of_any_piece(status)
+                if nbytes is None
+                else moments.of_last_piece(status, nbytes, 0)
+            )
         return moment if moment is _BEHIND or nbytes is not None else None
 
     def _release(self, whole_length: int | None) -> None:
