@@ -75,7 +75,7 @@ class Body(Inbox):
     def _may_step(self) -> bool:
         return self._is_stepped and not self._is_busy and self.drain.invited
 
-    def _gather_what_has_come(self, most_bytes: int) -> bool:
+    def _gather(self, most_bytes: int) -> bool:
         """Take what has come of the rest of the body off the server, to be received next.
 
         Args:

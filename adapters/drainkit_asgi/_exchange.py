@@ -196,7 +196,7 @@ class Exchange(Behind):
         if self._held is not None and self._may_pass_behind(message):
             await self._pass_behind(message)
             return
-        if self.gate is not CAME and self.response is None and not self._pass_if_come():
+        if self.gate is not CAME and self.response is None and not self._let_pass():
             if self._hold_if_small(message):
                 self.before_receive = self._hold_no_longer
                 return

@@ -56,7 +56,7 @@ class Passing(Upload):
             self._channel = channel
         return has_come
 
-    def _pass_if_come(self) -> bool:
+    def _let_pass(self) -> bool:
         """Let the answer pass as it is, if the whole body has come; with its start, gather that.
 
         Returns:
@@ -80,7 +80,7 @@ class Passing(Upload):
             if most_bytes is None:
                 return False
         try:
-            has_come = self._gather_what_has_come(most_bytes)
+            has_come = self._gather(most_bytes)
         except Exception as exc:
             detail = f"{type(exc).__name__}: {exc}"
             self.report(self.open_drain().stop(Outcome.ERROR, self._clock(), detail))
