@@ -38,11 +38,11 @@ _request_of = operator.itemgetter("SERVER_PROTOCOL", "REQUEST_METHOD", "SCRIPT_N
 class Exchange:
     """One request with a body, from the moment its headers are known to the end of its drain.
 
-    `DrainMiddleware` uses it around an application, with `starter` and `respond`. An adapter that
+    Around an application it needs `starter` and `respond`, as in `DrainMiddleware`. An adapter that
     stands inside an application, and sends the start of the answer by itself, opens it when the
-    request begins, sets `status` when the application has answered, hands the answer to `respond`
-    or `respond_whole`, and calls `discard` when it has gone out. drainkit_django uses all
-    of these, and needs `respond_whole`: Django sends the bytes of a response by itself.
+    request begins, sets `status` when the application has answered, hands the answer to `respond`,
+    and calls `discard` when it has gone out. So does drainkit_django, which tells `respond_whole`
+    of an answer whose bytes Django sends by itself.
     """
 
     __slots__ = (

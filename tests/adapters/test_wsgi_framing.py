@@ -524,6 +524,19 @@ def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
     assert (Outcome.COMPLETE, 413) == (reports[0].outcome, reports[0].status)
 
 
+def test_an_adapter_around_an_application_gives_it_a_start_response_and_takes_its_iterable():
+    reports = []
+
+    def app(environ, start_response):
+        exchange = Exchange.open(environ, DrainPolicy(), reports.append)
+        return exchange.respond(NO(environ, exchange.starter(start_response)))
+
+    got, around = serve(app, wrap=None), serve(NO)
+
+    assert around.order == got.order
+    assert [Outcome.COMPLETE] == [report.outcome for report in reports]
+
+
 def answering_by_itself(nbytes, *, status=413, length=None):
     """Return an application that sends its own start and whole answer, with an exchange beside it.
 
