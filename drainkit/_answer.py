@@ -39,6 +39,15 @@ class Stage(enum.Enum):
 _OVER = frozenset({Stage.ENDING, Stage.ENDED, Stage.CUT})
 
 
+def is_error(status: int | None) -> bool:
+    """Tell whether clients end their upload short at the sight of a status.
+
+    Args:
+        status: The status code; ``None`` when the application gave something else.
+    """
+    return status is not None and status >= 400
+
+
 def lacks_length(status: int | None, *, method: str, has_coding: bool) -> bool:
     """Tell whether a whole answer without a Content-Length should have one.
 
@@ -142,8 +151,3 @@ class Answer:
             return True
         # An application that has begun to read, and has not answered, may read the rest itself.
         return drain.doomed and (drain.untouched or self.is_over)
-
-    @property
-    def _is_error(self) -> bool:
-        """Whether clients end their upload short at the sight of the status."""
-        return self.status is not None and self.status >= 400

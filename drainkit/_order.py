@@ -13,9 +13,9 @@ Rule 3: how far the answer has come is held (`_answer.Stage`), never worked out 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from ._answer import RESPONSE_BUFFER_BYTES, Answer, Stage
+from ._answer import RESPONSE_BUFFER_BYTES, Answer, Stage, is_error
 from ._drain import Drain
 
 
@@ -76,6 +76,8 @@ class Moments:
         is_discarded_by_server: The server itself reads away what is left of the body, without a
             bound, before it sends the first bytes, unless it is told to close; not with a status
             of *pieces_with_status*. An application that sends a piece may still want to read.
+        always: The moment of every last piece; ``None`` where it depends on the piece or on the
+            status. It is worked out from the others.
     """
 
     whole: Moment
@@ -86,6 +88,41 @@ class Moments:
     pieces_with_status: frozenset[int] = frozenset()
     holds_full: bool = False
     is_discarded_by_server: bool = False
+    always: Moment | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        kinds = {self.whole, self.pieces, self.small_error, self.big} - {None}
+        # So that most answers cost a look and no call; the class is frozen to everybody else.
+        object.__setattr__(self, "always", self.whole if len(kinds) == 1 else None)
+
+    def of_any_piece(self, status: int | None) -> Moment | None:
+        """Return when a body that comes by itself is discarded, whatever the last piece is.
+
+        Args:
+            status: The status code of the answer; ``None`` when it is none.
+
+        Returns:
+            The moment; ``None`` where it depends on the piece.
+        """
+        return self.pieces if status in self.pieces_with_status else self.always
+
+    def of_last_piece(self, status: int | None, nbytes: int, passed_bytes: int) -> Moment:
+        """Return when a body that comes by itself is discarded, for a last piece.
+
+        Args:
+            status: The status code of the answer; ``None`` when it is none.
+            nbytes: The bytes of the piece.
+            passed_bytes: The bytes of the answer before it.
+        """
+        if self.always is not None:
+            return self.always
+        if passed_bytes or status in self.pieces_with_status:
+            return self.pieces
+        if nbytes > RESPONSE_BUFFER_BYTES:
+            return self.big or self.whole
+        if nbytes and is_error(status):
+            return self.small_error or self.whole
+        return self.whole
 
 
 DISCARD_FIRST = Moments(
@@ -220,16 +257,9 @@ class Order(Answer):
 
     def _moment(self, nbytes: int) -> Moment:
         """Return when a body that comes by itself is discarded, for a last piece of this size."""
-        moments = self._moments
         if self._would_block(nbytes):
             return Moment.FIRST
-        if self.passed_bytes or self.status in moments.pieces_with_status:
-            return moments.pieces
-        if nbytes > RESPONSE_BUFFER_BYTES:
-            return moments.big or moments.whole
-        if nbytes and self._is_error:
-            return moments.small_error or moments.whole
-        return moments.whole
+        return self._moments.of_last_piece(self.status, nbytes, self.passed_bytes)
 
     def end_with_trailers(self) -> Plan:
         """Say what to do with trailers, which are the end of an answer that has them."""
@@ -265,8 +295,8 @@ class Order(Answer):
         """
         if self._drain.settled or not self._drain.untouched:
             return Plan.PASS
-        if self.length is None or (self._is_error and self._moments.pieces is Moment.FIRST):
-            must = self._is_error
+        if self.length is None or (is_error(self.status) and self._moments.pieces is Moment.FIRST):
+            must = is_error(self.status)
         else:
             must = self.length > RESPONSE_BUFFER_BYTES
         return Plan.READ_AHEAD_FIRST if must else Plan.PASS
@@ -302,7 +332,7 @@ class Order(Answer):
             and self.is_patient
             and self.stage is Stage.HELD
             and self.length is None
-            and self._is_error
+            and is_error(self.status)
             and not self._has_trailers
         )
 
@@ -321,7 +351,7 @@ class Order(Answer):
         return (
             self.stage is Stage.HELD
             and self._moments.small_error is not None
-            and self._is_error
+            and is_error(self.status)
             and self._drain.untouched
         )
 

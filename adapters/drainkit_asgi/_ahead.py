@@ -71,7 +71,7 @@ class Ahead(Body):
         """
         drain = self.drain
         kept = self._kept_ahead()
-        if kept is None or self._is_full or not await self._has_room(kept, is_sending):
+        if kept is None or self._is_full or not await self._make_room(kept, is_sending):
             return
         step = self._begin()
         if isinstance(step, DrainReport):
@@ -90,8 +90,8 @@ class Ahead(Body):
             if drain.under_way:
                 drain.pause(self._clock())
 
-    async def _has_room(self, kept: Kept, is_sending: bool) -> bool:
-        """Tell whether to read on although the process may keep too much already.
+    async def _make_room(self, kept: Kept, is_sending: bool) -> bool:
+        """Make room for what is read; tell whether to read on although there may be none.
 
         Not at once: a client that reads frees the ``send()`` that waits. One that reads nothing for
         as long as a client may be silent would never have the answer, so the body is discarded.

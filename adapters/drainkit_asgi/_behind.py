@@ -34,14 +34,16 @@ from ._watch import Watch, watch_of
 class Behind(Passing):
     """The body of one request, an answer that passes it by, and what is received behind that."""
 
-    # Set by `Exchange`, as in `Inbox`, or with the start that is held.
+    # Set by `Exchange`, as in `Inbox`.
+    _behind_job: Job | None
+    _held: Message | None
+    _watch: Watch | None
+    # Set when the start is held.
+    _declared_bytes: int
+    # Set when the answer has passed.
     context: contextvars.Context
     _answered_at: float
-    _behind_job: Job | None
-    _declared_bytes: int
-    _held: Message | None
     _timer: asyncio.TimerHandle | None
-    _watch: Watch | None
 
     __slots__ = (
         "_answered_at",
@@ -53,10 +55,13 @@ class Behind(Passing):
         "context",
     )
 
-    def _may_hold(self, message: Message) -> bool:
-        """Hold the answer's start, if the body may be received behind the answer.
+    def _hold_if_small(self, message: Message) -> bool:
+        """Hold the answer's start, if the body is small and may be received behind the answer.
 
         A proxy that reads no further behind an answer (`moments_behind`) has sent so small a body.
+
+        Returns:
+            Whether it is held.
         """
         if (
             not self._server.takes_behind
@@ -98,7 +103,7 @@ class Behind(Passing):
     async def _pass_behind(self, message: Message) -> None:
         """Send the whole answer, and begin to receive the body."""
         loop, start = self._loop, self._held
-        assert loop is not None  # _may_hold() has looked
+        assert loop is not None  # _hold_if_small() has looked
         assert start is not None
         self._start, self._held = start, None
         self.before_receive = None
@@ -132,7 +137,7 @@ class Behind(Passing):
         """See to a body that has not come soon, and to an application that has not returned."""
         loop, drain = self._loop, self._opened
         pending: Any = self._pending  # a future: _pass_behind() has seen to that
-        assert loop is not None  # _may_hold() has looked
+        assert loop is not None  # _hold_if_small() has looked
         if not self._is_busy:
             self._behind_job = AsyncioJobs(loop).start(self._receive_behind)
         if pending.done():
@@ -173,9 +178,9 @@ class Behind(Passing):
                     self.report(self.open_drain().received_rest(nbytes, self._clock()))
                 self.is_taken = True
                 return
-        await self._discard_behind(message)
+        await self._discard_from(message)
 
-    async def _discard_behind(self, message: Message) -> None:
+    async def _discard_from(self, message: Message) -> None:
         """Discard a body of which this is the next message, and perhaps not the last."""
         drain = self.open_drain()
         if drain.report is None and not drain.under_way:

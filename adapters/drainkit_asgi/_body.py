@@ -75,13 +75,14 @@ class Body(Inbox):
     def _may_step(self) -> bool:
         return self._is_stepped and not self._is_busy and self.drain.invited
 
-    def _has_come_whole(self, most_bytes: int) -> bool:
-        """Take what has come of the rest of the body, and tell whether that is all of it.
-
-        What was taken is the next to be received.
+    def _gather(self, most_bytes: int) -> bool:
+        """Take what has come of the rest of the body off the server, to be received next.
 
         Args:
             most_bytes: A body that is longer has not come whole, and no more of it is taken.
+
+        Returns:
+            Whether that is all of the rest.
         """
         came = self._came = []
         while len(came) < MOST_QUEUED_MESSAGES:

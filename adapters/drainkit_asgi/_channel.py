@@ -28,8 +28,8 @@ class Channel:
         self._channel: Any = getattr(receive, "__self__", None)
         self.came: list[Message] = []
 
-    def has_come(self, length: int) -> bool:
-        """Take a body of so many bytes, and tell whether it has come whole."""
+    def gather(self, length: int) -> bool:
+        """Take a body of so many bytes, to be received next; tell whether it has come whole."""
         nbytes = 0
         while nbytes < length:
             try:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from drainkit import RESPONSE_BUFFER_BYTES, DrainReport, Order, Outcome, Read
+from drainkit import RESPONSE_BUFFER_BYTES, Order, Outcome, Read
 
 from ._head import Head
 from ._jobs import Function, Job, Jobs
@@ -28,8 +28,8 @@ from ._upload import Upload
 # (asyncio/constants.py, FLOW_CONTROL_HIGH_WATER_SSL_WRITE): in slices it would be no less.
 _MOST_ENCRYPTED_BYTES = 512 * 1024
 # How long a client may take nothing of an answer behind its body, and at the most twice as long.
-# A client at 10 kB/s needs it: asyncio takes more when nearly all of that is out. Without slices a
-# server's patience and asyncio's were 35 seconds together, for the whole answer.
+# A client at 10 kB/s needs it: asyncio takes more when nearly all of that is out. And nobody is to
+# have less than without slices: a server's patience and asyncio's, 35 seconds together.
 _MOST_STALL_SECONDS = 60.0
 
 
@@ -63,17 +63,14 @@ class Ending(Head):
         await self._end_without_drain(last)
 
     async def _discard_first(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
-        else:
+        step = await self._begin_or_end(last)
+        if step is not None:
             self._begin_drain(step, own(last))
             self._upload.over()
 
     async def _discard_between(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
+        step = await self._begin_or_end(last)
+        if step is None:
             return
         await self._release_start_of_drain(last)
         if last["type"] != BODY or (self.order.passed_bytes and not nbytes_of(last)):
@@ -117,10 +114,13 @@ class Ending(Head):
             await self._send({**message, "body": slice_})
             self._slices_sent += 1
 
-    async def _are_slices_taken(self, out: anyio.Event) -> bool:
-        """Wait until all slices are sent; return early if the client takes none of them any more.
+    async def _wait_for_slices(self, out: anyio.Event) -> bool:
+        """Wait until all slices are sent, or the client takes none of them any more.
 
         Only behind the drain, which has bounds of its own: a client may be busy with its body.
+
+        Returns:
+            Whether all are sent.
         """
         before = -1
         while not out.is_set() and before != self._slices_sent:
@@ -130,20 +130,29 @@ class Ending(Head):
         return out.is_set()
 
     async def _discard_behind(self, last: Message) -> None:
-        step = self._upload.answer()
-        if isinstance(step, DrainReport):
-            await self._end_without_drain(last)
+        step = await self._begin_or_end(last)
+        if step is None:
             return
         await self._release_start_of_drain(last)
         self._begin_drain(step, None)
         await self._send_beside_drain(last, self._send_end)
 
+    async def _begin_or_end(self, last: Message) -> Read | None:
+        """Begin the drain; or end the answer, if what has come was all, or a bound says so.
+
+        Returns:
+            The first read; ``None`` when the answer has been ended.
+        """
+        step = self._upload.answer()
+        if isinstance(step, Read):
+            return step
+        await self._end_without_drain(last)
+        return None
+
     async def _end_without_drain(self, last: Message) -> None:
         """End an answer about whose body nothing is left to do."""
-        report = self._upload.drain.report
-        is_left = report is not None and report.outcome is not Outcome.COMPLETE
         try:
-            await self._release_start(last if is_left else None)
+            await self._release_start(last if self._upload.is_left else None)
             await self._send_end(last)
         finally:
             self._upload.over_behind_answer()
@@ -165,7 +174,7 @@ class Ending(Head):
             self._upload.close()
             return
         if self._bytes_out is not None:
-            if self._bytes_job is not None and not await self._are_slices_taken(self._bytes_out):
+            if self._bytes_job is not None and not await self._wait_for_slices(self._bytes_out):
                 self._bytes_job.stop()
                 self._cut(TimeoutError("the client took nothing of the answer"))
                 self._upload.close()

@@ -25,7 +25,15 @@ from .servers import Server, server_of
 
 
 class Exchange(Behind):
-    """One HTTP request with a body, and its answer: one object in rooms, as each costs.
+    """One HTTP request with a body, and its answer.
+
+    It is one object, and its class is in seven modules: each is a room on the one below it, from
+    `Inbox` over `Body`, `Ahead`, `Upload`, `Passing` and `Behind` to here. Every request with a
+    body makes it, and pays for each object and each call between two. What that costs its reader:
+    an attribute may belong to a room below, which declares it and says what it is, while its first
+    value stands, for nearly all, in the one `__init__` here. Two methods are completed by rooms
+    above: `report` and `end`. No other call goes up, and the import contract keeps every import
+    downward.
 
     Attributes:
         needs_nursery: Whether `run_under_trio` must call the application.
@@ -74,7 +82,7 @@ class Exchange(Behind):
         self._connection = self._over = self.before_receive = None
         self._came = self._pending = self._freed = self._channel = None
         self._held = self._watch = self._behind_job = None
-        self.needs_nursery = loop is None and not self._has_come_in_channel()
+        self.needs_nursery = loop is None and not self._gather_from_channel()
 
     @classmethod
     def open(
@@ -188,8 +196,8 @@ class Exchange(Behind):
         if self._held is not None and self._may_pass_behind(message):
             await self._pass_behind(message)
             return
-        if self.gate is not CAME and self.response is None and not self._may_pass():
-            if self._may_hold(message):
+        if self.gate is not CAME and self.response is None and not self._let_pass():
+            if self._hold_if_small(message):
                 self.before_receive = self._hold_no_longer
                 return
             self.response = self._respond()

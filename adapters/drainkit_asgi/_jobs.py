@@ -168,7 +168,7 @@ class _TrioJob:
                 del error  # or its traceback and this frame would hold each other
 
     async def end(self) -> None:
-        self._scope.cancel()
+        self.stop()
         with anyio.CancelScope(shield=True):
             await self._ended.wait()
 

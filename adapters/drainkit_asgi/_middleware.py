@@ -87,14 +87,14 @@ class DrainMiddleware:
         self.on_report = configuration.on_report
         refuse_as_class(self, app)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # In place although it is long: every request is asked, and a call costs as much as a test.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: C901
         """Call the application, and see to its request's body."""
         if scope["type"] != "http" or CONTROL_KEY in scope:
             if scope["type"] == "lifespan":
                 _prepare()
             await self.app(scope, receive, send)
             return
-        # In place although it is long: every request is asked, and a call costs as much as a test.
         fields: list[HeaderField] | None = None
         try:
             headers, version = scope["headers"], scope["http_version"]

@@ -32,10 +32,13 @@ class Passing(Upload):
 
     __slots__ = ("_channel",)
 
-    def _has_come_in_channel(self) -> bool:
-        """Take a small body that has come before the application is called.
+    def _gather_from_channel(self) -> bool:
+        """Gather a small body that has come before the application is called.
 
         Under trio only: no task and no nursery is needed for the rest of such a request.
+
+        Returns:
+            Whether all of it has come.
         """
         length = self._small_bytes
         if (
@@ -47,14 +50,18 @@ class Passing(Upload):
         ):
             return False
         channel = Channel(self._receive)
-        has_come = channel.has_come(length)
+        has_come = channel.gather(length)
         self._receive = channel.receive  # what was taken is the next
         if has_come:
             self._channel = channel
         return has_come
 
-    def _may_pass(self) -> bool:
-        """Tell whether the answer may pass as it is; when it begins, take what has come."""
+    def _let_pass(self) -> bool:
+        """Let the answer pass as it is, if the whole body has come; with its start, gather that.
+
+        Returns:
+            Whether it passes.
+        """
         if self.gate is not UNANSWERED:
             return self.is_taken or self.gate is not SERVER or self._channel is not None
         if self._on_report is not None:
@@ -73,7 +80,7 @@ class Passing(Upload):
             if most_bytes is None:
                 return False
         try:
-            has_come = self._has_come_whole(most_bytes)
+            has_come = self._gather(most_bytes)
         except Exception as exc:
             detail = f"{type(exc).__name__}: {exc}"
             self.report(self.open_drain().stop(Outcome.ERROR, self._clock(), detail))

@@ -165,11 +165,7 @@ class ProbeScreen:
         if verdict.place is not None:
             print_(Padding(Text(verdict.place), (0, 2)))
         if self._run.attempts:
-            both = pair(self._run)
-            for attempt in (both.lost, both.delivered):
-                if attempt is not None:
-                    print_()
-                    print_(Chart(picture(attempt, self._fate_of(attempt)), self._terminal))
+            self._draw_both()
             print_()
             print_(self._tables.details())
         if verdict.cures:
@@ -182,6 +178,14 @@ class ProbeScreen:
             print_()
             print_(shown)
         print_()
+
+    def _draw_both(self) -> None:
+        """Draw an upload whose answer was lost, and one whose answer came, as far as there are."""
+        both = pair(self._run)
+        for attempt in (both.lost, both.delivered):
+            if attempt is not None:
+                self._console.print()
+                self._console.print(Chart(picture(attempt, self._fate_of(attempt)), self._terminal))
 
     def _conclude_plainly(self, report: Report) -> None:
         verdict = report.verdict

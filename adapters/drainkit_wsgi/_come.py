@@ -88,7 +88,7 @@ def take(
     if not connection.is_out_of_reach:
         has_come = connection.has_come(environ, stream, nbytes)
         if has_come is False and may_wait:
-            has_come = _comes_soon(facts, nbytes, policy, start_response)
+            has_come = _wait_for_rest(facts, nbytes, policy, start_response)
         return source.take_all(nbytes, nbytes) if has_come else None
     if nbytes > slowest_bytes(policy, _OUT_OF_REACH):
         return None
@@ -162,7 +162,7 @@ def _take_in_a_place(
         process_capacity.release()
 
 
-def _comes_soon(
+def _wait_for_rest(
     facts: Facts, nbytes: int, policy: DrainPolicy, start_response: StartResponse | None
 ) -> bool:
     """Wait a moment for the rest of a body, as a drain would; tell whether all of it has come."""

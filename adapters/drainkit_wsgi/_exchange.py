@@ -38,10 +38,11 @@ _request_of = operator.itemgetter("SERVER_PROTOCOL", "REQUEST_METHOD", "SCRIPT_N
 class Exchange:
     """One request with a body, from the moment its headers are known to the end of its drain.
 
-    `DrainMiddleware` uses it around an application, with `starter` and `respond`. An adapter that
+    Around an application it needs `starter` and `respond`, as in `DrainMiddleware`. An adapter that
     stands inside an application, and sends the start of the answer by itself, opens it when the
-    request begins, sets `status` when the application has answered, hands the answer to `respond`
-    or `respond_whole`, and calls `discard` when it has gone out.
+    request begins, sets `status` when the application has answered, hands the answer to `respond`,
+    and calls `discard` when it has gone out. So does drainkit_django, which tells `respond_whole`
+    of an answer whose bytes Django sends by itself.
     """
 
     __slots__ = (
@@ -117,9 +118,9 @@ class Exchange:
             start_response: The server's.
         """
         self._start_response = start_response
-        return self.start
+        return self._start
 
-    def start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
+    def _start(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Write:
         """Take the answer's start, once the server's ``start_response`` is known."""
         response = self._response
         if response is None:
@@ -141,7 +142,7 @@ class Exchange:
                 response = PromptResponse(self, self._facts, start_response)
                 self._response = response
             else:
-                response = self.make_response()
+                response = self._make_response()
         return response.start(status, headers, exc_info)
 
     def respond(self, result: Iterable[bytes], *, length: int | None = None) -> Iterable[bytes]:
@@ -158,7 +159,7 @@ class Exchange:
             # The ordinary request comes here, and saves a call.
             if (self._upload is None and self._input.left_bytes <= 0) or self.settled:
                 return result  # nothing is left to do
-            response = self.make_response()
+            response = self._make_response()
             if self._start_response is None:
                 response.start_elsewhere(self.status, length)
         try:
@@ -183,7 +184,7 @@ class Exchange:
         """
         if self.settled:
             return None
-        response = self.make_response()
+        response = self._make_response()
         response.start_elsewhere(self.status, length)
         return response.end_elsewhere(nbytes)
 
@@ -202,32 +203,32 @@ class Exchange:
             if (
                 self._is_taken
                 or self._input.left_bytes <= 0
-                or self.take_what_has_come(may_wait=is_answered)
+                or self._take_what_has_come(may_wait=is_answered)
             ):
                 self._response = None  # as below
                 return
             upload = self._needed()
         upload.discard(is_answered=is_answered)
         if is_answered:
-            upload.forget_kept()
+            upload._forget_kept()
         if isinstance(self._response, PromptResponse):
             self._response = None  # it has this object: the two would wait for a garbage collector
 
-    def stop(self, reason: BaseException) -> None:
+    def _stop(self, reason: BaseException) -> None:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
         if not self.settled:
-            self._needed().stop(reason)
+            self._needed()._stop(reason)
 
-    def forget_kept(self) -> None:
+    def _forget_kept(self) -> None:
         """Keep nothing any more: the answer is over, and nobody can ask."""
         if self._upload is not None:
-            self._upload.forget_kept()
+            self._upload._forget_kept()
 
-    def has_come(self) -> bool:
+    def _has_come(self) -> bool:
         """Tell whether all that is left of the body has surely come, and is small."""
         return has_come(self._facts, self._input)
 
-    def take_what_has_come(self, *, may_wait: bool = False) -> bool:
+    def _take_what_has_come(self, *, may_wait: bool = False) -> bool:
         """Discard what is left of the body if that is small and has come, and report.
 
         Args:
@@ -241,7 +242,7 @@ class Exchange:
         try:
             nbytes = take(facts, source, self._start_response, started, may_wait=may_wait)
         except BaseException as exc:
-            self.stop(exc)  # as a drain does
+            self._stop(exc)  # as a drain does
             raise
         if nbytes is None:
             return False
@@ -252,7 +253,7 @@ class Exchange:
             publish(report, self._on_report, now)
         return True
 
-    def make_response(self) -> Response:
+    def _make_response(self) -> Response:
         """Begin an answer with all that a drain may need."""
         self._response = response = Response(self._needed(), self._start_response)
         return response
@@ -276,7 +277,7 @@ def open_body(
 ) -> Exchange | None:
     """Do what `Exchange.open` does, for a request that is known to have a body (`has_body`).
 
-    With the server's *start_response*, the application's is `Exchange.start`.
+    With the server's *start_response*, the application's is `Exchange._start`.
     """
     get = environ.get
     stream, is_read_elsewhere = get("wsgi.input"), False

@@ -87,7 +87,7 @@ class DrainMiddleware:
         if exchange is None:
             return self.app(environ, start_response)
         try:
-            result = self.app(environ, exchange.start)
+            result = self.app(environ, exchange._start)
             return exchange.respond(result)
         except Exception:
             # The server's own 500 must arrive, too.

@@ -38,11 +38,11 @@ class Owner(Closing, Protocol):
     @property
     def settled(self) -> bool: ...
 
-    def has_come(self) -> bool: ...
+    def _has_come(self) -> bool: ...
 
-    def take_what_has_come(self) -> bool: ...
+    def _take_what_has_come(self) -> bool: ...
 
-    def make_response(self) -> Response: ...
+    def _make_response(self) -> Response: ...
 
 
 class PromptResponse(Iterator[bytes]):
@@ -143,7 +143,7 @@ class PromptResponse(Iterator[bytes]):
         # sent all of its body reads, however large the answer is.
         length = self.length if nbytes is None else nbytes
         if moment is _BEHIND and (
-            (length is not None and length <= RESPONSE_BUFFER_BYTES) or owner.has_come()
+            (length is not None and length <= RESPONSE_BUFFER_BYTES) or owner._has_come()
         ):
             if self.held is not None:
                 self._release(nbytes)
@@ -153,7 +153,7 @@ class PromptResponse(Iterator[bytes]):
             return Whole(result, self.close)
         if moment is _FIRST:
             self._release(nbytes)
-            if owner.take_what_has_come():
+            if owner._take_what_has_come():
                 return result
         return self._grow().respond(result)
 
@@ -173,7 +173,7 @@ class PromptResponse(Iterator[bytes]):
             self._owner.discard(is_answered=False)
             raise
         except BaseException as exc:
-            self._owner.stop(exc)
+            self._owner._stop(exc)
             raise
         if isinstance(item, bytes):  # or the server is to say so
             self.passed_bytes += len(item)
@@ -203,13 +203,16 @@ class PromptResponse(Iterator[bytes]):
         moments = moments_for(
             server, _BY_LENGTH if isinstance(framed, int) else framed, request[0], environ
         )
-        moment = moments.whole
-        if moment is not moments.pieces:
+        moment = moments.always
+        if moment is None:
             assert self.status is not None  # start() was called
-            if status_code(self.status) in moments.pieces_with_status:
-                moment = moments.pieces
-            elif nbytes is None:
-                return None  # whether the first piece will be the last is not known
+            status = status_code(self.status)
+            # In pieces it is not known whether the first will be the last.
+            moment = (
+                moments.of_any_piece(status)
+                if nbytes is None
+                else moments.of_last_piece(status, nbytes, 0)
+            )
         return moment if moment is _BEHIND or nbytes is not None else None
 
     def _release(self, whole_length: int | None) -> None:
@@ -234,7 +237,7 @@ class PromptResponse(Iterator[bytes]):
     def _grow(self) -> Response:
         """Return the `Response` that does everything, from where this one is."""
         if self._response is None:
-            self._response = self._owner.make_response()
+            self._response = self._owner._make_response()
             if self.status is not None:
                 self._response.take_over(self)
         return self._response

@@ -154,7 +154,7 @@ class Reading:
             if time.monotonic() >= until:
                 return drain.stop(Outcome.AT_CAPACITY, time.monotonic(), _TOO_MANY_THREADS)
             self._connection.sleep(_LOOK_SECONDS)
-        return _at_most(step, come)
+        return _with_max_bytes(step, come)
 
     def until_quiet(self, step: Read) -> Read | None:
         """Ask for what has arrived: a `Limit` that lets the drain pause when the client is quiet.
@@ -170,7 +170,7 @@ class Reading:
         if self.client_is_quiet:
             self._drain.pause(time.monotonic())
             return None
-        return _at_most(step, max(1, self._arrived_bytes(self._descriptor)))
+        return _with_max_bytes(step, max(1, self._arrived_bytes(self._descriptor)))
 
     def gently(self, step: Read) -> Step:
         """Ask for what has come: a `Limit` where a read that is ended would cost the answer."""
@@ -187,7 +187,7 @@ class Reading:
         self._unseen_bytes = min(_UNSEEN_BYTES, self._unseen_bytes * 2) if is_at_once else 1
         # Only a read of what was not seen to be there tells that there may be more.
         self._asked_at = now if arrived == 0 else 0.0
-        return _at_most(step, max(arrived, self._unseen_bytes))
+        return _with_max_bytes(step, max(arrived, self._unseen_bytes))
 
     def _when_enough_has_come(self, step: Read, descriptor: int) -> Step:
         """Wait without a read until one does not block, or until the drain ends."""
@@ -200,7 +200,7 @@ class Reading:
             arrived = self._arrived_bytes(descriptor)
             come = arrived + (connection.buffered_bytes or 0)
             if come >= enough_bytes:
-                return _at_most(step, come)
+                return _with_max_bytes(step, come)
             if not arrived and connection.is_readable(descriptor, 0):
                 if not self._arrived_bytes(descriptor):
                     return step  # the client has left
@@ -279,7 +279,7 @@ class Reading:
         return self._drain.framing.kind is BodyKind.LENGTH and not self._connection.is_tls
 
 
-def _at_most(step: Read, max_bytes: int) -> Read:
+def _with_max_bytes(step: Read, max_bytes: int) -> Read:
     return step._replace(max_bytes=min(step.max_bytes, max_bytes))
 
 

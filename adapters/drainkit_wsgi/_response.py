@@ -54,13 +54,16 @@ class Begun(Protocol):
 
 
 class Closing(Protocol):
-    """What is done about a body behind its answer: as `Upload` does it."""
+    """What is done about a body behind its answer: as `Upload` and `Exchange` do it.
 
-    def stop(self, reason: BaseException) -> None: ...
+    The names of `Exchange` are published, so what only this package may call is a private one.
+    """
+
+    def _stop(self, reason: BaseException) -> None: ...
 
     def discard(self, *, is_answered: bool) -> None: ...
 
-    def forget_kept(self) -> None: ...
+    def _forget_kept(self) -> None: ...
 
 
 class Response(Iterator[bytes]):
@@ -161,7 +164,7 @@ class Response(Iterator[bytes]):
             self._do(plan, length)
             if plan is Plan.DISCARD_BEHIND:
                 return Whole(result, self.close)
-            if upload.settled:
+            if upload.drain.settled:
                 upload.discard()  # or a drain that met a bound before it was known to be the last
                 if upload.waits_until_taken:
                     return Whole(result, self._close_when_taken)
@@ -257,7 +260,7 @@ class Response(Iterator[bytes]):
             self._upload.discard()
             raise
         except BaseException as exc:
-            self._upload.stop(exc)
+            self._upload._stop(exc)
             raise
 
     @property
@@ -272,7 +275,7 @@ class Response(Iterator[bytes]):
         moment = order.moment_at_end
         if moment is _BEHIND:
             return
-        if moment is Moment.BETWEEN or not upload.settled:
+        if moment is Moment.BETWEEN or not upload.drain.settled:
             is_answered = order.passed_bytes > 0 and upload.bears_shutting
             upload.discard(is_answered=is_answered or self._is_complete)
 
@@ -339,7 +342,7 @@ def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bo
     """
     ending = sys.exc_info()[1]
     if ending is not None and not isinstance(ending, Exception):
-        body.stop(ending)
+        body._stop(ending)
     try:
         # First, so that what the application holds (a database connection) is not held for as long
         # as the client uploads.
@@ -348,12 +351,12 @@ def close_and_discard(result: Iterable[bytes], body: Closing, *, is_answered: bo
         body.discard(is_answered=is_answered)
         raise
     except BaseException as exc:
-        body.stop(exc)
+        body._stop(exc)
         raise
     else:
         body.discard(is_answered=is_answered)
     finally:
-        body.forget_kept()
+        body._forget_kept()
 
 
 def moments_for(server: Server, framing: Framing, protocol: str, environ: Environ) -> Moments:

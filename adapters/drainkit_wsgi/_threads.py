@@ -172,7 +172,7 @@ def bounds_of(
         return defaults, None
     if connection.descriptor is None:
         # No deadline can end a read: a silent client has its thread until it leaves.
-        return _at_most(resource, int(threads) // 2), None
+        return _with_max_concurrent(resource, int(threads) // 2), None
     return defaults, Place(threads) if resource is Resource.THREAD else None
 
 
@@ -198,5 +198,5 @@ def most_out_of_reach(
 
 
 @functools.lru_cache(maxsize=64)  # a process has a handful of them
-def _at_most(resource: Resource, max_concurrent: int) -> Defaults:
+def _with_max_concurrent(resource: Resource, max_concurrent: int) -> Defaults:
     return replace(DEFAULTS[resource], max_concurrent=max_concurrent)

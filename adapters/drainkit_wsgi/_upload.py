@@ -132,11 +132,6 @@ class Upload:
         return policy is None or policy.max_concurrent is None
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing is left to do: the body has been read, or its drain has ended."""
-        return self.drain.settled
-
-    @property
     def bears_shutting(self) -> bool:
         """Whether the answer still arrives when the read side of the connection has been shut.
 
@@ -221,7 +216,7 @@ class Upload:
             kept.lost_bytes = drain.bytes_discarded
         kept.settle()
 
-    def forget_kept(self) -> None:
+    def _forget_kept(self) -> None:
         """Keep nothing any more: the answer is over, and nobody can ask."""
         if self._input.kept is not None:
             self._input.kept.lose()
@@ -242,7 +237,7 @@ class Upload:
         finally:
             kept.settle()
 
-    def stop(self, reason: BaseException) -> None:
+    def _stop(self, reason: BaseException) -> None:
         """Leave the body alone: the process, its worker or this greenlet is being ended."""
         if not self.drain.settled:
             self._publish(self.drain.stop(Outcome.ERROR, time.monotonic(), type(reason).__name__))

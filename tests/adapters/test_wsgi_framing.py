@@ -493,6 +493,21 @@ def test_gunicorn_never_takes_the_rest_of_a_body_for_requests(policy, told, stan
 # --- an adapter inside an application -------------------------------------------------------------
 
 
+def test_an_exchange_publishes_what_an_adapter_needs_and_no_more():
+    """The reference lists every public name, and each is a promise."""
+    published = {name for name in dir(Exchange) if not name.startswith("_")}
+
+    assert {
+        "discard",
+        "open",
+        "respond",
+        "respond_whole",
+        "settled",
+        "starter",
+        "status",
+    } == published
+
+
 def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
     """As a framework's adapter does that cannot stand outside its application."""
     reports = []
@@ -507,6 +522,19 @@ def test_an_adapter_inside_opens_an_exchange_and_discards_behind_its_response():
 
     assert ["start", "write 2", "end", "close", "read"] == got.order
     assert (Outcome.COMPLETE, 413) == (reports[0].outcome, reports[0].status)
+
+
+def test_an_adapter_around_an_application_gives_it_a_start_response_and_takes_its_iterable():
+    reports = []
+
+    def app(environ, start_response):
+        exchange = Exchange.open(environ, DrainPolicy(), reports.append)
+        return exchange.respond(NO(environ, exchange.starter(start_response)))
+
+    got, around = serve(app, wrap=None), serve(NO)
+
+    assert around.order == got.order
+    assert [Outcome.COMPLETE] == [report.outcome for report in reports]
 
 
 def answering_by_itself(nbytes, *, status=413, length=None):

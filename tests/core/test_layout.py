@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 import sysconfig
@@ -65,6 +66,59 @@ def test_no_package_imports_a_private_name_of_another(package):
 
     assert modules, f"{package} has no modules"
     assert [] == found
+
+
+def named_modules(text: str, shell: str) -> set[str]:
+    """Return the modules that a column of CONTRIBUTING.md's table of rooms names."""
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("|")]
+    (column,) = {row.index(cell) for row in rows for cell in row if f"`{shell}`" in cell}
+    named = " ".join(row[column] for row in rows if len(row) > column)
+    return set(re.findall(r"`(_?[a-z]+)/?`", named))
+
+
+@pytest.mark.parametrize("shell", ["drainkit_asgi", "drainkit_wsgi"])
+def test_who_looks_for_a_room_finds_it_in_the_table_for_contributors(shell):
+    """A room that nobody tells of is found last."""
+    modules = {module.stem for module in PACKAGES[shell].glob("*.py")} - {"__init__"}
+    rooms = modules | {folder.parent.name for folder in PACKAGES[shell].glob("*/__init__.py")}
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+    assert rooms == named_modules(text, shell)
+
+
+SERVERS = (
+    "aiohttp", "bjoern", "cheroot", "daphne", "gevent", "granian", "gunicorn", "hypercorn",
+    "mod_wsgi", "paste", "uvicorn", "uwsgi", "waitress", "werkzeug", "wsgiref",
+)  # fmt: skip
+
+
+def named_servers(source: str) -> Iterator[str]:
+    """Yield each server that code names; docstrings and comments may give one as a reason."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    code = ast.unparse(tree).lower()
+    return (server for server in SERVERS if server in code)
+
+
+def test_the_search_finds_servers_in_code_only():
+    source = 'def f(server):\n    """As daphne."""\n    return server.is_uvicorn or \'gunicorn\''
+
+    assert ["gunicorn", "uvicorn"] == list(named_servers(source))
+
+
+@pytest.mark.parametrize("shell", ["drainkit_asgi", "drainkit_wsgi"])
+def test_what_only_concerns_one_server_is_in_the_room_of_the_servers(shell):
+    """A server that behaves otherwise is another row, and a condition nowhere."""
+    found = {
+        (module.name, server)
+        for module in PACKAGES[shell].glob("*.py")
+        for server in named_servers(module.read_text(encoding="utf-8"))
+    }
+
+    assert set() == found
 
 
 def test_each_folder_in_adapters_is_in_the_wheel():

@@ -597,3 +597,44 @@ def test_no_more_than_a_buffer_is_sent_to_a_client_that_may_not_read(
 
         assert order.is_over, sizes
         assert (0, sum(sizes)) == (held_bytes, order.passed_bytes), sizes
+
+
+# --- the moments of a row -------------------------------------------------------------------------
+
+BIG = BUFFER + 1
+
+
+@pytest.mark.parametrize(
+    ("moments", "always"),
+    [
+        (BETWEEN, Moment.BETWEEN),
+        (Moments(whole=Moment.BETWEEN, pieces=Moment.BETWEEN, big=Moment.BETWEEN), Moment.BETWEEN),
+        (BEHIND, None),
+        (STREAM, None),
+        (BEHIND_NGINX, None),
+        (BEHIND_GO, Moment.FIRST),
+    ],
+)
+def test_a_row_says_whether_its_moment_depends_on_the_piece(moments, always):
+    """So that most answers cost no more than a look."""
+    pieces = [(1, 0), (BIG, 0), (0, 0), (1, 1), (BIG, 1), (0, 1)]
+    found = {moments.of_last_piece(status, *piece) for status in (200, 401) for piece in pieces}
+
+    assert {always} == found if always else len(found) > 1
+    assert always is moments.always is moments.of_any_piece(401)
+
+
+def test_a_status_may_say_the_moment_whatever_the_last_piece_is():
+    moments = NOT_WHOLE_WITH_413
+    pieces = [(1, 0), (BIG, 0), (0, 0), (1, 1)]
+
+    assert {moments.pieces} == {moments.of_last_piece(413, *piece) for piece in pieces}
+    assert moments.pieces is moments.of_any_piece(413) is not moments.of_any_piece(401)
+    assert moments.whole is moments.of_last_piece(401, 1, 0) is not moments.pieces
+
+
+def test_a_row_that_is_replaced_works_its_moment_out_anew():
+    moments = dataclasses.replace(BETWEEN, big=Moment.FIRST)
+
+    assert (None, Moment.FIRST) == (moments.always, moments.of_last_piece(200, BIG, 0))
+    assert BETWEEN == dataclasses.replace(moments, big=None)

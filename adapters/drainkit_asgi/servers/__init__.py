@@ -5,7 +5,7 @@
     _uvicorn, _hypercorn    those that must be told something in code
 
 Rule: a new server, or a changed one, is a changed row. What takes code has a module of its own with
-a `Connection`, and no module outside this folder names a server.
+a `Connection`. No code outside this folder names a server; a comment may, that gives a reason.
 """
 
 from ._row import MOST_QUEUED_BYTES, MOST_QUEUED_MESSAGES, Connection, Server

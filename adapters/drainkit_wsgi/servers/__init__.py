@@ -1,7 +1,7 @@
 """What only concerns one server: a row of data each, read in its source and measured.
 
-Rule: no module outside of this package names a server. A server that needs code has one module of
-its own, with a `Connection`.
+Rule: no code outside of this package names a server; a comment may, that gives a reason. A server
+that needs code has one module of its own, with a `Connection`.
 """
 
 from ._connection import Connection, waiting_bytes
