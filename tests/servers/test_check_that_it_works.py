@@ -2,15 +2,14 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import find_program, stop
-from tests.servers.test_wiring import wait_until_ready
+from tests.servers.as_on_a_page import served
+from tests.servers.harness import find_program
 
 pytestmark = pytest.mark.server
 
@@ -75,23 +74,13 @@ def test_the_check_shows_the_loss_without_drainkit_and_the_answer_with_it(tmp_pa
 def ask_while_it_is_served(folder, page, text, program):
     (folder / "example.py").write_text(text, encoding="utf-8")
     serve, *words = re.findall(r"^\$ (.*)$", block(page, SERVE), re.M)[-1].split()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log_path = folder / "log"
     # The servers' own port is 8000, which may be taken here.
-    ports = {"GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}", "UVICORN_PORT": str(port)}
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [find_program(serve), *words],
-            cwd=folder,
-            env={**os.environ, **ports, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(process, port, log_path)
+    env = {
+        "GUNICORN_CMD_ARGS": "--bind 127.0.0.1:{port}",
+        "UVICORN_PORT": "{port}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    with served(folder, [find_program(serve), *words], env) as port:
         return subprocess.run(
             [sys.executable, "-c", program.replace("8000", str(port))],
             # As whoever copies it runs it: it closes nothing, of which Python may warn.
@@ -101,5 +90,3 @@ def ask_while_it_is_served(folder, page, text, program):
             check=False,
             timeout=60,
         )
-    finally:
-        stop(process)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.as_on_a_page import wait_until_ready
 from tests.servers.harness import stop
 from tests.servers.proxies import certificate
-from tests.servers.test_wiring import wait_until_ready
 
 pytestmark = pytest.mark.server
 

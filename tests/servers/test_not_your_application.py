@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from drainkit_clients import Upload, strict
-from tests.servers.harness import stop
-from tests.servers.test_wiring import wait_until_ready
+from tests.servers.as_on_a_page import served
 
 pytestmark = pytest.mark.server
 
@@ -105,30 +104,15 @@ TRIES = 3
 
 def uploads(folder, command, env, tries, *, until_lost):
     """Serve with a command, upload to it, and return the answers and what the server printed."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log_path = folder / "log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *(word.replace("{port}", str(port)) for word in command)],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder), "HOME": str(folder), **env},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
     answers = []
-    try:
-        wait_until_ready(process, port, log_path)
-        upload = Upload(path="/", size_bytes=SIZE_BYTES, connection="close")
+    upload = Upload(path="/", size_bytes=SIZE_BYTES, connection="close")
+    env = {"PYTHONPATH": str(folder), "HOME": str(folder), **env}
+    with served(folder, [sys.executable, "-m", *command], env) as port:
         for _ in range(tries):
             answers.append(strict(("127.0.0.1", port), upload, timeout_seconds=20.0))
             if until_lost and not answers[-1].delivered:
                 break
-    finally:
-        stop(process)
-    return answers, log_path.read_text(encoding="utf-8", errors="replace")
+    return answers, (folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.fixture

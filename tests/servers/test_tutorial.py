@@ -3,15 +3,14 @@
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import find_program, stop
-from tests.servers.test_wiring import wait_until_ready
+from tests.servers.as_on_a_page import served
+from tests.servers.harness import find_program
 
 pytestmark = pytest.mark.server
 
@@ -37,25 +36,10 @@ def command(name, port):
 
 def ask_while_it_is_served(folder):
     """Serve the application and probe it, as the page says; return what the probe did."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log_path = folder / "log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            command("serve", port),
-            cwd=folder,
-            # gunicorn's own port is 8000, which may be taken here.
-            env={**os.environ, "GUNICORN_CMD_ARGS": f"--bind 127.0.0.1:{port}"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(process, port, log_path)
+    # gunicorn's own port is 8000, which may be taken here.
+    env = {"GUNICORN_CMD_ARGS": "--bind 127.0.0.1:{port}"}
+    with served(folder, command("serve", "{port}"), env) as port:
         return run(folder, "ask", port)
-    finally:
-        stop(process)
 
 
 def run(folder, name, port=0):

@@ -1,19 +1,14 @@
 """The wiring of each framework that the how-to shows: lost without its line, delivered with it."""
 
 import importlib.util
-import os
 import re
-import socket
-import ssl
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from drainkit_clients import Answer, Upload, strict
-from tests.servers.harness import stop
+from tests.servers.as_on_a_page import served
 
 pytestmark = pytest.mark.server
 
@@ -37,8 +32,6 @@ SIZE_BYTES = 8 * 1024 * 1024
 TRIES = 3
 TRIES_WITHOUT = 20
 TIMEOUT_SECONDS = 20.0
-READY_SECONDS = 60.0
-_POLL_SECONDS = 0.1
 
 
 def bare(text):
@@ -53,49 +46,16 @@ def uploads(folder, server, text, path, tries, *, until_lost):
     """Serve an example, upload to it, and return the answers."""
     folder.mkdir()
     (folder / "example.py").write_text(text, encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    words = [word.format(port=port) for word in COMMANDS[server]]
-    log_path = folder / "log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *words],
-            cwd=folder,
-            env={**os.environ, "HOME": str(folder)},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
     answers: list[Answer] = []
-    try:
-        wait_until_ready(process, port, log_path)
-        upload = Upload(path=path, size_bytes=SIZE_BYTES, connection="close")
+    upload = Upload(path=path, size_bytes=SIZE_BYTES, connection="close")
+    command = [sys.executable, *COMMANDS[server]]
+    with served(folder, command, {"HOME": str(folder)}) as port:
         for _ in range(tries):
             answer = strict(("127.0.0.1", port), upload, timeout_seconds=TIMEOUT_SECONDS)
             answers.append(answer)
             if until_lost and not answer.delivered:
                 break
-    finally:
-        stop(process)
-    return answers, log_path.read_text(encoding="utf-8", errors="replace")
-
-
-def wait_until_ready(process, port, log_path, *, tls=False):
-    context = None
-    if tls:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE  # nobody has signed it
-    deadline = time.monotonic() + READY_SECONDS
-    get = Upload(path="/", method="GET", connection="close")
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log_path.read_text(encoding="utf-8", errors="replace")
-        answer = strict(("127.0.0.1", port), get, timeout_seconds=5.0, ssl_context=context)
-        if answer.status is not None:
-            return
-        time.sleep(_POLL_SECONDS)
-    raise AssertionError(log_path.read_text(encoding="utf-8", errors="replace"))
+    return answers, (folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
