@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from drainkit import DrainReport, Outcome, publish
+from drainkit import Outcome, publish
+from tests.reports import changed
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -84,18 +85,7 @@ def test_read_the_docs_installs_all_that_the_documentation_is_made_of():
 
 def test_the_attributes_of_a_log_record_are_those_of_the_reference(caplog):
     """One list, in one place: of a record as it is."""
-    report = DrainReport(
-        outcome=Outcome.AT_CAPACITY,
-        bytes_discarded=0,
-        bytes_read=0,
-        declared_bytes=1,
-        seconds=0.0,
-        protocol="HTTP/1.1",
-        server="unknown",
-        method="POST",
-        path="/",
-        status=404,
-    )
+    report = changed(outcome=Outcome.AT_CAPACITY)
     with caplog.at_level("WARNING", "drainkit"):
         publish(report, None, now=-1.0)
     (record,) = caplog.records

@@ -263,8 +263,9 @@ class Stage:
             bare, drained = (
                 _log_since(actor, size) for actor, size in zip(actors, logs, strict=True)
             )
+            chance = _BY_CHANCE.get(server)
             causes = {*case.causes}
-            if _BY_CHANCE.get(server, "\0") in drained:
+            if chance is not None and chance in drained:
                 causes.add("Traceback")
             wrong += [
                 f"the log says {fault!r} with drainkit"
