@@ -62,7 +62,7 @@ def load_application(name: str | None) -> Any:
 def _check_call(thing: Any, name: str, arguments: tuple[list[Any], dict[str, Any]]) -> None:
     """Refuse a call that cannot be made; what cannot be asked for its arguments is called."""
     found = name.partition(":")[2].partition("(")[0].strip()
-    bare = f"{name.strip().partition('(')[0]}"
+    bare = name.strip().partition("(")[0]
     cure = (
         f"if {found} is the application itself, write {bare!r}; if it makes the application, give "
         f"the arguments that it takes"

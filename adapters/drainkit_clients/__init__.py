@@ -15,7 +15,16 @@ Standard library only; nothing of drainkit is imported.
 from ._body import FileBody, FormBody
 from ._connection import Connection, eager, slow, strict, unreachable
 from ._fields import NOT_HTTP
-from ._values import Answer, Body, Ended, Rest, Upload
+from ._values import (
+    Answer,
+    Body,
+    Ended,
+    Rest,
+    Upload,
+    check_count,
+    check_positive,
+    is_count,
+)
 
 __all__ = [
     "NOT_HTTP",
@@ -27,7 +36,10 @@ __all__ = [
     "FormBody",
     "Rest",
     "Upload",
+    "check_count",
+    "check_positive",
     "eager",
+    "is_count",
     "slow",
     "strict",
     "unreachable",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -142,15 +143,34 @@ class Upload:
         return Frame(prefix + data + b"\r\n", len(prefix), len(data))
 
 
+def is_count(value: object, *, least: int) -> bool:
+    """Tell whether something is a number of things: an integer of *least* or more."""
+    # bool is an int in Python, and never a count.
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
 def check_count(field: str, value: object, *, least: int) -> None:
     """Refuse what is no number of things, and a number that is too small.
 
     Raises:
         ValueError: It is no integer, or below *least*.
     """
-    # bool is an int in Python, and never a count.
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not is_count(value, least=least):
         raise ValueError(f"{field} must be an integer of {least} or more; got {value!r}")
+
+
+def check_positive(field: str, value: object) -> None:
+    """Refuse what is no time or rate that can be waited for or kept.
+
+    Raises:
+        ValueError: It is no number, not finite, or not above 0.
+    """
+    if (
+        not isinstance(value, (int, float))
+        or isinstance(value, bool)
+        or not 0 < value < math.inf  # NaN neither
+    ):
+        raise ValueError(f"{field} must be a finite number above 0; got {value!r}")
 
 
 def in_bytes(number: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import ssl
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from drainkit_clients import Answer, Upload, eager, strict
+from drainkit_clients import Answer, Upload, check_count, check_positive, eager, is_count, strict
 
 from ._cases import Case
 
@@ -133,7 +132,8 @@ def judge(
             the value and what is allowed.
     """
     _check_case(case, client)
-    _check_numbers(tries, timeout_seconds)
+    check_count("tries", tries, least=1)
+    check_positive("timeout_seconds", timeout_seconds)
     _check_address(address)
     upload = client or _CLIENTS[case.client]
     answers = (
@@ -154,7 +154,7 @@ def _check_case(case: Any, client: object) -> None:
     if not isinstance(path, str) or not path.startswith(("/", "http://", "https://", "*")):
         raise ValueError(f"path must be a text that begins with '/'; got {path!r}")
     status: Any = case.status
-    if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 999:
+    if not is_count(status, least=200) or status > 999:
         raise ValueError(f"status must be an integer of 200 or more, such as 413; got {status!r}")
     body: Any = case.body
     if body is not None and not isinstance(body, bytes) and not callable(body):
@@ -178,18 +178,4 @@ def _check_address(address: Any) -> None:
     ):
         raise ValueError(
             f"address must be a host and a port, such as ('127.0.0.1', 8000); got {address!r}"
-        )
-
-
-def _check_numbers(tries: Any, timeout_seconds: Any) -> None:
-    # bool is an int in Python, and never a number of anything.
-    if not isinstance(tries, int) or isinstance(tries, bool) or tries < 1:
-        raise ValueError(f"tries must be an integer of 1 or more; got {tries!r}")
-    if (
-        not isinstance(timeout_seconds, (int, float))
-        or isinstance(timeout_seconds, bool)
-        or not 0 < timeout_seconds < math.inf
-    ):
-        raise ValueError(
-            f"timeout_seconds must be a finite number above 0; got {timeout_seconds!r}"
         )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from drainkit_clients import Body, FormBody, Upload
+from drainkit_clients import Body, FormBody, Upload, check_count, check_positive, is_count
 
 from ._target import check_header
 
@@ -171,11 +170,10 @@ class Plan:
         if self.speaks_http2 and (said := http2_is_missing()) is not None:
             raise ValueError(f"ways must be without http2: {said}")
         _check_headers(self.headers)
-        if not _is_count(self.tries):
-            raise ValueError(f"tries must be an integer of 1 or more; got {self.tries!r}")
-        _check_positive("timeout_seconds", self.timeout_seconds)
+        check_count("tries", self.tries, least=1)
+        check_positive("timeout_seconds", self.timeout_seconds)
         if self.rate_bytes_per_second is not None:
-            _check_positive("rate_bytes_per_second", self.rate_bytes_per_second)
+            check_positive("rate_bytes_per_second", self.rate_bytes_per_second)
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -183,7 +181,7 @@ class Plan:
         if (
             not isinstance(sizes, (tuple, list))
             or not sizes
-            or not all(map(_is_count, sizes))
+            or not all(is_count(size, least=1) for size in sizes)
             or list(sizes) != sorted(set(sizes))
         ):
             raise ValueError(
@@ -329,17 +327,3 @@ def _check_headers(headers: Any) -> None:
                 f"(('X-Api-Version', '2'),); the one that is not is number {number}"
             )
         check_header(*pair)
-
-
-def _is_count(value: object) -> bool:
-    # bool is an int in Python, and never a count.
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _check_positive(field: str, value: object) -> None:
-    if (
-        not isinstance(value, (int, float))
-        or isinstance(value, bool)
-        or not (math.isfinite(value) and value > 0)
-    ):
-        raise ValueError(f"{field} must be a finite number above 0; got {value!r}")

@@ -20,6 +20,7 @@ from drainkit.telemetry import (
     REQUEST_NAMES,
     SIZE,
     Attributes,
+    Instrument,
     methods_of,
     outcome_attributes,
     prometheus_name,
@@ -124,22 +125,19 @@ def _new_metrics() -> _Metrics:
             [*_OUTCOME_LABELS, *_REQUEST_LABELS],
             registry=None,
         ),
-        Histogram(
-            prometheus_name(DURATION.name),
-            DURATION.description,
-            _OUTCOME_LABELS,
-            unit="seconds",
-            buckets=DURATION.boundaries,
-            registry=None,
-        ),
-        Histogram(
-            prometheus_name(SIZE.name),
-            SIZE.description,
-            _OUTCOME_LABELS,
-            unit="bytes",
-            buckets=SIZE.boundaries,
-            registry=None,
-        ),
+        _histogram(DURATION, "seconds"),
+        _histogram(SIZE, "bytes"),
+    )
+
+
+def _histogram(instrument: Instrument, unit: str) -> Histogram:
+    return Histogram(
+        prometheus_name(instrument.name),
+        instrument.description,
+        _OUTCOME_LABELS,
+        unit=unit,
+        buckets=instrument.boundaries,
+        registry=None,
     )
 
 

@@ -6,7 +6,6 @@ Rule: a process that was started is ended, with all that it started, whatever a 
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shutil
 import signal
@@ -20,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from drainkit_clients import Upload, strict
+from drainkit_clients import Upload, check_positive, strict
 
 from ._site import ServerError, Site, tail
 
@@ -183,12 +182,7 @@ def _check_surroundings(env: Any, cwd: Any, ready_path: Any, start_seconds: Any)
         )
     if not isinstance(ready_path, str) or not ready_path.startswith("/"):
         raise ValueError(f"ready_path must be a text that begins with '/'; got {ready_path!r}")
-    if (
-        not isinstance(start_seconds, (int, float))
-        or isinstance(start_seconds, bool)
-        or not 0 < start_seconds < math.inf
-    ):
-        raise ValueError(f"start_seconds must be a finite number above 0; got {start_seconds!r}")
+    check_positive("start_seconds", start_seconds)
 
 
 def _program(name: str) -> str:

@@ -224,6 +224,7 @@ def test_no_tries_are_no_verdict():
         ({}, {"tries": "1"}, "tries must be an integer of 1 or more; got '1'"),
         ({}, {"tries": True}, "tries must be an integer of 1 or more; got True"),
         ({}, {"timeout_seconds": "1"}, "timeout_seconds must be a finite number above 0; got '1'"),
+        ({}, {"timeout_seconds": 0}, "timeout_seconds must be a finite number above 0; got 0"),
         ({}, {"address": "127.0.0.1:8000"}, "address must be a host and a port, such as"),
         ({}, {"client": "curl"}, "client must be a function such as drainkit_clients.strict"),
     ],

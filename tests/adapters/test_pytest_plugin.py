@@ -203,6 +203,7 @@ def test_a_server_that_cannot_start_says_why(project, call, told):
         (("x", "{port}"), {"env": "A=1"}, "env must be a dict of texts, or None"),
         (("x", "{port}"), {"ready_path": "ready"}, "ready_path must be a text that begins with"),
         (("x", "{port}"), {"start_seconds": "3"}, "start_seconds must be a finite number above 0"),
+        (("x", "{port}"), {"start_seconds": float("inf")}, "start_seconds must be a finite number"),
     ],
 )
 def test_a_command_of_the_wrong_form_is_told_the_right_one(drainkit_server, command, options, told):
