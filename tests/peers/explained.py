@@ -115,14 +115,14 @@ TABLE: Sequence[Explained] = (
             suite="django",
             test=test,
             places=frozenset({Place.OUTERMOST}),
-            with_body=with_body,
+            with_body=True,
             reason=_HANDLER_RETURNS,
         )
-        for test, with_body in (
-            ("handlers.test_exception.ExceptionHandlerTests.test_data_upload_max_*", None),
-            ("handlers.tests.HandlerTests.test_invalid_multipart_boundary", None),
-            ("handlers.tests.HandlerTests.test_bad_path_info", True),
-            ("wsgi.tests.WSGITest.test_get_wsgi_application", True),
+        for test in (
+            "handlers.test_exception.ExceptionHandlerTests.test_data_upload_max_*",
+            "handlers.tests.HandlerTests.test_bad_path_info",
+            "handlers.tests.HandlerTests.test_invalid_multipart_boundary",
+            "wsgi.tests.WSGITest.test_get_wsgi_application",
         )
     ),
     Explained(
