@@ -39,7 +39,8 @@ alone, three times without and three times with: passing as often with as withou
 
 This page is made from {{download}}`peers.json <../peers.json>` by the program that ran them.
 `nox -s peers -- --json docs/peers.json` runs all, `nox -s peers -- flask drf` some, and
-`nox -s peers -- --quick` the runs that every check of the project makes.
+`nox -s peers -- --quick` the runs that every check of the project makes. A suite is of the newest
+version that the Python can have: Django 6 wants `nox -s peers --force-python 3.13 -- django`.
 """
 
 
