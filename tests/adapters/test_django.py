@@ -345,6 +345,30 @@ def test_everything_that_waits_for_the_requests_end_comes_before_the_body():
     assert ([0], 1) == (events, len(reports))
 
 
+@pytest.mark.parametrize("place", [None, *PLACES])
+def test_django_hears_of_a_requests_end_where_the_server_closes_no_list(place):
+    """As granian does (granian/wsgi.py): it sends a list at once, and what else it gets it closes.
+
+    Django then gives its database connections back; with `place` ``None`` it is bare.
+    """
+    app = django_wsgi_application() if place is None else application(place)
+    environ, _ = make_environ(b"", [], REQUEST_METHOD="GET", PATH_INFO="/redirect", SCRIPT_NAME="")
+    events = []
+
+    def finished(**kwargs):
+        events.append("finished")
+
+    request_finished.connect(finished)
+    try:
+        result = app(environ, lambda status, headers, exc_info=None: None)
+        if not isinstance(result, list):
+            result.close()
+    finally:
+        request_finished.disconnect(finished)
+
+    assert ["finished"] == events
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_view_may_decline(place):
     got = upload(application(place), "declined")
