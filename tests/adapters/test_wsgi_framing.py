@@ -740,7 +740,7 @@ class GeventHandler(Gateway):
     close_connection = False
 
 
-def served_by_gevent(app, **fields):
+def served_by_gevent(app, *, is_wrapped=False, **fields):
     handlers, streams = [], []
 
     def gateway(app, policy, on_report):
@@ -749,22 +749,31 @@ def served_by_gevent(app, **fields):
         def call(environ, start_response):
             stream = environ["wsgi.input"]
             stream.position, stream.content_length, stream.chunked_input = 0, 1000, False
+            stream.rfile = io.BytesIO()
             streams.append(stream)
             handlers.append(GeventHandler(start_response))
-            return middleware(environ, handlers[0].start_response)
+            started = handlers[0].start_response
+            return middleware(environ, (lambda *start: started(*start)) if is_wrapped else started)
 
         return call
 
     got = serve(app, server="gevent", wrap=gateway, **fields)
     left_bytes = streams[0].content_length - streams[0].position
-    return got, handlers[0].close_connection, left_bytes
+    closed = handlers[0].close_connection or streams[0].rfile.closed
+    return got, closed, left_bytes
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["", "behind a middleware"])
 @pytest.mark.parametrize(
     ("policy", "closes"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
 )
-def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, closes):
-    got, closed, left_bytes = served_by_gevent(NO, policy=policy)
+def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, closes, is_wrapped):
+    """Or it would take the rest of the body for requests of its client.
+
+    Where another middleware has a start_response of its own, the handler is out of reach. gevent
+    then closes the connection because its file is closed.
+    """
+    got, closed, left_bytes = served_by_gevent(NO, policy=policy, is_wrapped=is_wrapped)
 
     assert closes == (got.outcome is not Outcome.COMPLETE) == closed
     assert closes == (left_bytes == 0)

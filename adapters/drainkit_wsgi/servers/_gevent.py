@@ -36,11 +36,17 @@ class GeventConnection(FileConnection):
             return False
         return True
 
+    @property
+    def _handler(self) -> Any:
+        # gevent/pywsgi.py: start_response is a method of the WSGIHandler, unless a middleware
+        # stands in front of it, or an adapter does not have it.
+        handler: Any = getattr(self._start_response, "__self__", None)
+        return handler if hasattr(handler, "close_connection") else None
+
     def refuse_reuse(self) -> None:
         """Close the connection."""
-        # gevent/pywsgi.py: start_response is a method of the WSGIHandler.
-        handler: Any = getattr(self._start_response, "__self__", None)
-        if hasattr(handler, "close_connection"):
+        handler = self._handler
+        if handler is not None:
             handler.close_connection = True
 
     def leave_body(self) -> None:
@@ -53,6 +59,10 @@ class GeventConnection(FileConnection):
         if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
             stream.chunked_input = False
             stream.content_length = stream.position
+            if self._handler is None:
+                # Or the rest of the body would be taken for requests. gevent/pywsgi.py,
+                # handle_one_request: behind a file that is closed there is none.
+                stream.rfile.close()
 
 
 def _gevent() -> Any:
