@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._connection import FileConnection
+from ._connection import FileConnection, handler_of
 
 
 class GeventConnection(FileConnection):
@@ -36,16 +36,9 @@ class GeventConnection(FileConnection):
             return False
         return True
 
-    @property
-    def _handler(self) -> Any:
-        # gevent/pywsgi.py: start_response is a method of the WSGIHandler, unless a middleware
-        # stands in front of it, or an adapter does not have it.
-        handler: Any = getattr(self._start_response, "__self__", None)
-        return handler if hasattr(handler, "close_connection") else None
-
     def refuse_reuse(self) -> None:
         """Close the connection."""
-        handler = self._handler
+        handler = handler_of(self._start_response)  # gevent/pywsgi.py, WSGIHandler
         if handler is not None:
             handler.close_connection = True
 
@@ -59,7 +52,7 @@ class GeventConnection(FileConnection):
         if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
             stream.chunked_input = False
             stream.content_length = stream.position
-            if self._handler is None:
+            if handler_of(self._start_response) is None:
                 # Or the rest of the body would be taken for requests. gevent/pywsgi.py,
                 # handle_one_request: behind a file that is closed there is none.
                 stream.rfile.close()
