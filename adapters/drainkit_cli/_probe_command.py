@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -464,7 +465,8 @@ def _confirm(run: Run, yes: bool) -> None:
     host = run.target.host
     if yes or all(map(is_loopback, run.addresses)):
         return
-    if not sys.stdin.isatty():
+    stdin: TextIO | None = sys.stdin  # None where it was closed before the program began
+    if stdin is None or not stdin.isatty():
         raise click.UsageError(
             f"{host} is not this machine, and up to {words.size(run.plan.total_bytes)} would be "
             "sent there; if the server is yours to test, give --yes"
