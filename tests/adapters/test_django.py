@@ -1,6 +1,7 @@
 """drainkit_django: the entry in ``MIDDLEWARE``, ``wsgi.py``, the setting and its system checks."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import pickle
@@ -459,6 +460,21 @@ def test_where_the_server_discards_before_close_drainkit_comes_first(software):
     got = upload(application("middleware"), "redirect", SERVER_SOFTWARE=software)
 
     assert got.order.index("read") < got.order.index("close")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_worker_that_is_being_ended_reads_nothing(place):
+    """In the middle of an answer gunicorn's worker raises SystemExit, and then closes it."""
+    events = []
+    environ, source = make_environ(BODY, events, server="gunicorn", SCRIPT_NAME="")
+    environ |= {"PATH_INFO": "/stream", "test.events": events}
+    result = application(place)(environ, lambda status, headers, exc_info=None: None)
+    next(iter(result))
+    with pytest.raises(SystemExit), contextlib.closing(result):
+        raise SystemExit(0)
+
+    assert (0, ["inner close"]) == (source.given_bytes, events)
+    assert [(Outcome.ERROR, "SystemExit")] == [(one.outcome, one.detail) for one in reports]
 
 
 # --- exceptions and asynchronous middleware ------------------------------------------------------
