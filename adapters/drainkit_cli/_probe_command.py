@@ -352,6 +352,10 @@ def probe(
             f"{words.size(max_total)}; ask for fewer --tries, smaller --sizes or fewer --ways, or "
             "raise --max-total"
         )
+    if html_path == "":  # as from a variable of the shell that is not set
+        raise click.BadParameter(
+            "'' names no file; give one such as report.html", param_hint="--html"
+        )
     if html_path is not None and not Path(html_path).absolute().parent.is_dir():
         raise click.BadParameter(
             f"the folder of {html_path!r} does not exist; create it", param_hint="--html"

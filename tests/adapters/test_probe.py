@@ -537,6 +537,7 @@ def test_which_addresses_are_this_machine(address, ours):
         (["http://127.0.0.1/", "--body-file", os.devnull], f"{os.devnull!r} is empty"),
         (["http://127.0.0.1/", "--body-file", __file__, "--sizes", "1M"], "leave one of them out"),
         (["http://127.0.0.1/", "--html", "/nowhere/at/all"], "folder of '/nowhere/at/all' does"),
+        (["http://127.0.0.1/", "--html", ""], "'' names no file; give one such as report.html"),
         (["http://127.0.0.1/", "--max-total", "100M"], "390.4 MiB, more than --max-total 100 MiB"),
     ],
 )  # fmt: skip
