@@ -192,7 +192,7 @@ class Exchange:
     def discard(self, *, is_answered: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
 
-        While the process is being ended (by `SystemExit` and the like) nothing is read.
+        While the process is being ended (by `SystemExit` and the like) no drain begins.
 
         Args:
             is_answered: Whether the whole answer has gone out, as it has when the server calls
