@@ -273,8 +273,11 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             process.wait(timeout=_STOP_SECONDS)
     finally:
         # Whoever was left in the group, also when an impatient Ctrl-C ended the wait.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()  # Windows has no groups, and nginx is one process here
         process.wait(timeout=_STOP_SECONDS)
 
 

@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -351,6 +352,10 @@ def probe(
             f"{words.size(max_total)}; ask for fewer --tries, smaller --sizes or fewer --ways, or "
             "raise --max-total"
         )
+    if html_path == "":  # as from a variable of the shell that is not set
+        raise click.BadParameter(
+            "'' names no file; give one such as report.html", param_hint="--html"
+        )
     if html_path is not None and not Path(html_path).absolute().parent.is_dir():
         raise click.BadParameter(
             f"the folder of {html_path!r} does not exist; create it", param_hint="--html"
@@ -464,7 +469,8 @@ def _confirm(run: Run, yes: bool) -> None:
     host = run.target.host
     if yes or all(map(is_loopback, run.addresses)):
         return
-    if not sys.stdin.isatty():
+    stdin: TextIO | None = sys.stdin  # None where it was closed before the program began
+    if stdin is None or not stdin.isatty():
         raise click.UsageError(
             f"{host} is not this machine, and up to {words.size(run.plan.total_bytes)} would be "
             "sent there; if the server is yours to test, give --yes"

@@ -5,8 +5,9 @@ Rule: what is drawn only repeats what the words say, so that a plain line loses 
 
 from __future__ import annotations
 
+import io
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -72,7 +73,12 @@ class Terminal:
         else:
             self.console = Console(highlight=False)
         self.console.width = min(self.console.width, _MOST_COLUMNS)
-        self.is_fancy = sys.stdout.isatty() and not self.console.is_dumb_terminal
+        stdout: TextIO | None = sys.stdout  # None where it was closed before the program began
+        if isinstance(stdout, io.TextIOWrapper):
+            # What a server said may have characters that are not to be had here.
+            stdout.reconfigure(errors="replace")
+        is_terminal = stdout is not None and stdout.isatty()
+        self.is_fancy = is_terminal and not self.console.is_dumb_terminal
         self.is_ascii = self.console.options.ascii_only
 
     def line(self, said: str) -> None:

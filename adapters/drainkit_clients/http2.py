@@ -13,6 +13,7 @@ exchange.
 
 from __future__ import annotations
 
+import re
 import selectors
 import socket
 import ssl
@@ -49,12 +50,15 @@ _AGAIN = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 # RFC 9113 section 4.1: length, type, flags and stream in front of each frame.
 _FRAME_HEAD_BYTES = 9
 _GOAWAY = 7
-_NO_ERROR = h2.errors.ErrorCodes.NO_ERROR.name
+_NO_ERROR = f"RST_STREAM {h2.errors.ErrorCodes.NO_ERROR.name}"
 _LARGEST_FRAME_BYTES = 16384  # we ask for no larger ones
 # RFC 9113 section 8.2.2: these concern a connection of HTTP/1.
 _NOT_HERE = frozenset(
     {"host", "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"}
 )
+
+
+_STATUS = re.compile("[1-9][0-9]{2}")
 
 
 class NoHttp2Error(ConnectionError):
@@ -65,7 +69,8 @@ class _Response:
     """One response as far as it has come, as `Exchange` wants to see it.
 
     Attributes:
-        reset: The code of RST_STREAM, in words; None without one.
+        reset: What gave the stream up, RST_STREAM or GOAWAY, with its code in words; None if
+            nothing did.
     """
 
     version: str | None = "2"
@@ -112,7 +117,7 @@ class _Response:
             case h2.events.StreamEnded():
                 self.complete = True
             case h2.events.StreamReset():
-                self.reset = _code(int(event.error_code or 0))
+                self.reset = f"RST_STREAM {_code(int(event.error_code or 0))}"
 
 
 def _text(value: bytes | str) -> str:
@@ -120,8 +125,16 @@ def _text(value: bytes | str) -> str:
 
 
 def _status(headers: object) -> int:
+    """Return the status of a response; h2 lets any pass.
+
+    Raises:
+        h2.exceptions.ProtocolError: It is no number of three digits (RFC 9113 section 8.3.2).
+    """
     assert isinstance(headers, list)
-    return next(int(_text(value)) for name, value in headers if _text(name) == ":status")
+    said = next(_text(value) for name, value in headers if _text(name) == ":status")
+    if _STATUS.fullmatch(said) is None:
+        raise h2.exceptions.ProtocolError(":status is no number of three digits")
+    return int(said)
 
 
 def _code(number: int) -> str:
@@ -255,7 +268,7 @@ class Http2Connection:
                 if response.complete:
                     break
             elif response.reset is not None:
-                exchange.lose(f"RST_STREAM {response.reset}", "sending")
+                exchange.lose(response.reset, "sending")
                 break
             self._step(exchange, response, upload, body)
         return exchange.answer()
@@ -282,7 +295,7 @@ class Http2Connection:
         while body is not None and not self._is_over(exchange, response, body):
             if response.complete and (self._has_sent(body) or response.reset is not None):
                 if response.reset not in (None, _NO_ERROR):
-                    exchange.lose(f"RST_STREAM {response.reset}", "sending")
+                    exchange.lose(response.reset, "sending")
                 break
             self._step(exchange, response, upload, body)
             exchange.note_answer()
@@ -310,7 +323,7 @@ class Http2Connection:
         if exchange.ended != "open" or exchange.error is not None:
             return True
         if response.reset is not None and not response.complete:
-            exchange.lose(f"RST_STREAM {response.reset}", "reading")
+            exchange.lose(response.reset, "reading")
             return True
         if exchange.expired():
             exchange.failed(TimeoutError(), "waiting")
@@ -401,7 +414,7 @@ class Http2Connection:
             raise h2.exceptions.FrameDataMissingError
         last_id, code = struct.unpack_from(">II", frame, _FRAME_HEAD_BYTES)
         if last_id & 0x7FFFFFFF < stream_id and response.reset is None:
-            response.reset = f"and GOAWAY {_code(code)}"
+            response.reset = f"GOAWAY {_code(code)}"
 
 
 def _fields(upload: Upload, host: str) -> Iterator[tuple[str, str]]:

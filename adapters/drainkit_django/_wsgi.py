@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 from django.core import wsgi
 from django.http import HttpResponse
@@ -29,9 +29,9 @@ def get_wsgi_application() -> drainkit_wsgi.DrainMiddleware:
 
 
 class _Application:
-    """Django's application, with its whole responses as lists.
+    """Django's application, with its whole responses as tuples.
 
-    drainkit_wsgi knows a list to be whole, and gives it the Content-Length that Django leaves to
+    drainkit_wsgi knows a tuple to be whole, and gives it the Content-Length that Django leaves to
     CommonMiddleware: an eager client then sees the response's end before the connection's.
     """
 
@@ -43,9 +43,16 @@ class _Application:
         return _Whole(result) if isinstance(result, HttpResponse) else result
 
 
-class _Whole(list[bytes]):
-    """A response that is not streamed, closed as Django closes it."""
+class _Whole(tuple[bytes]):
+    """A response that is not streamed, closed as Django closes it.
 
-    def __init__(self, response: HttpResponse) -> None:
-        super().__init__([response.content])
-        self.close = response.close
+    It is no list: granian closes none (granian/wsgi.py), and Django would never hear of the end of
+    a request, nor give its database connections back.
+    """
+
+    close: Callable[[], None]
+
+    def __new__(cls, response: HttpResponse) -> Self:
+        whole = super().__new__(cls, (response.content,))
+        whole.close = response.close
+        return whole

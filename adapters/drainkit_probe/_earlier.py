@@ -97,7 +97,7 @@ class Earlier:
             )
         try:
             return cls._of(data)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             if isinstance(error, BadReportError):
                 raise
             raise BadReportError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -191,6 +192,8 @@ class Exchange:
     def discard(self, *, is_answered: bool = False) -> None:
         """Read the body away, within the policy's bounds, and report. Does nothing twice.
 
+        While the process is being ended (by `SystemExit` and the like) no drain begins.
+
         Args:
             is_answered: Whether the whole answer has gone out, as it has when the server calls
                 the iterable's ``close()``.
@@ -208,6 +211,9 @@ class Exchange:
                 self._response = None  # as below
                 return
             upload = self._needed()
+        ending = sys.exc_info()[1]
+        if ending is not None and not isinstance(ending, Exception):
+            upload._stop(ending)
         upload.discard(is_answered=is_answered)
         if is_answered:
             upload._forget_kept()

@@ -59,7 +59,8 @@ class Input(DrainControl):
         self.left_bytes = left_bytes
         self.is_being_read = False
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    # Without a slash: some servers take a keyword, although PEP 3333 knows none.
+    def read(self, size: int | None = -1) -> bytes:
         left_bytes = self.left_bytes
         if left_bytes <= 0:
             return b""
@@ -77,7 +78,7 @@ class Input(DrainControl):
         finally:
             self.is_being_read = False
 
-    def readline(self, size: int | None = -1, /) -> bytes:
+    def readline(self, size: int | None = -1) -> bytes:
         left_bytes = self.left_bytes
         if left_bytes <= 0:
             return b""
@@ -91,7 +92,7 @@ class Input(DrainControl):
         finally:
             self.is_being_read = False
 
-    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
         if hint is None or hint <= 0:
             # At once: the readline() of some servers gives one line, and then none.
             return io.BytesIO(self.read()).readlines()
@@ -203,7 +204,12 @@ class PartlyRead:
         self._data = data
         self._error = error
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int = -1, /) -> bytes:
+        if size < 0:
+            rest: bytes = b""
+            if self._error is None:
+                rest = self._stream.read()  # first: should it raise, what is here stays
+            return self._first(len(self._data)) + rest
         return self._first(size) or self._stream.read(size)
 
     def readline(self, size: int = -1, /) -> bytes:

@@ -386,6 +386,8 @@ def content_length(headers: Headers) -> int | None:
     Raises:
         AttributeError, TypeError, ValueError: The headers are not what PEP 3333 asks for.
     """
+    if not isinstance(headers, list):
+        raise TypeError  # some servers take an iterator, and what is read of it would be gone
     for name, value in headers:
         # By its length first, which is cheaper: every name of an early answer is looked at.
         if len(name) == _NAME_CHARACTERS and name.lower() == "content-length":

@@ -194,10 +194,10 @@ class Upload:
             self._discard(is_answered=is_answered, may_read_on=may_read_on)
         if drain.report is None or drain.finished:
             return
-        if not may_read_on and drain.report.outcome.closes:
-            self.connection.leave_body()
         if is_answered:
             self._shut_if_left(drain.report)
+        if not may_read_on and drain.report.outcome.closes:
+            self.connection.leave_body()  # last: it may close what reaches the connection
 
     def _discard(self, *, is_answered: bool, may_read_on: bool) -> None:
         kept = self._keep()

@@ -238,6 +238,21 @@ def test_an_nginx_that_does_not_start_is_told_in_its_own_words(tmp_path):
     assert [] == list(temporary.iterdir())
 
 
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs a shell of Unix")
+def test_an_nginx_is_ended_where_processes_have_no_groups(monkeypatch, tmp_path):
+    """As on Windows, where gunicorn cannot run."""
+    nginx = tmp_path / "nginx"
+    nginx.write_text("#!/bin/sh\necho 'nginx: [emerg] no luck'; exit 1\n", encoding="utf-8")
+    nginx.chmod(0o755)
+    monkeypatch.delattr(os, "killpg")
+    monkeypatch.setattr(_behind, "_gunicorn_version", lambda: None)
+    result = run("demo", "--behind", "nginx", env={"PATH": str(tmp_path)})
+
+    assert (2, "Error: nginx does not start: nginx: [emerg] no luck\n") == (
+        result.exit_code, result.stderr
+    )  # fmt: skip
+
+
 def test_version():
     """It is the distribution's."""
     result = run("--version")

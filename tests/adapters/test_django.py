@@ -1,6 +1,7 @@
 """drainkit_django: the entry in ``MIDDLEWARE``, ``wsgi.py``, the setting and its system checks."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import pickle
@@ -345,6 +346,30 @@ def test_everything_that_waits_for_the_requests_end_comes_before_the_body():
     assert ([0], 1) == (events, len(reports))
 
 
+@pytest.mark.parametrize("place", [None, *PLACES])
+def test_django_hears_of_a_requests_end_where_the_server_closes_no_list(place):
+    """As granian does (granian/wsgi.py): it sends a list at once, and what else it gets it closes.
+
+    Django then gives its database connections back; with `place` ``None`` it is bare.
+    """
+    app = django_wsgi_application() if place is None else application(place)
+    environ, _ = make_environ(b"", [], REQUEST_METHOD="GET", PATH_INFO="/redirect", SCRIPT_NAME="")
+    events = []
+
+    def finished(**kwargs):
+        events.append("finished")
+
+    request_finished.connect(finished)
+    try:
+        result = app(environ, lambda status, headers, exc_info=None: None)
+        if not isinstance(result, list):
+            result.close()
+    finally:
+        request_finished.disconnect(finished)
+
+    assert ["finished"] == events
+
+
 @pytest.mark.parametrize("place", PLACES)
 def test_a_view_may_decline(place):
     got = upload(application(place), "declined")
@@ -435,6 +460,21 @@ def test_where_the_server_discards_before_close_drainkit_comes_first(software):
     got = upload(application("middleware"), "redirect", SERVER_SOFTWARE=software)
 
     assert got.order.index("read") < got.order.index("close")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_worker_that_is_being_ended_reads_nothing(place):
+    """In the middle of an answer gunicorn's worker raises SystemExit, and then closes it."""
+    events = []
+    environ, source = make_environ(BODY, events, server="gunicorn", SCRIPT_NAME="")
+    environ |= {"PATH_INFO": "/stream", "test.events": events}
+    result = application(place)(environ, lambda status, headers, exc_info=None: None)
+    next(iter(result))
+    with pytest.raises(SystemExit), contextlib.closing(result):
+        raise SystemExit(0)
+
+    assert (0, ["inner close"]) == (source.given_bytes, events)
+    assert [(Outcome.ERROR, "SystemExit")] == [(one.outcome, one.detail) for one in reports]
 
 
 # --- exceptions and asynchronous middleware ------------------------------------------------------

@@ -537,6 +537,7 @@ def test_which_addresses_are_this_machine(address, ours):
         (["http://127.0.0.1/", "--body-file", os.devnull], f"{os.devnull!r} is empty"),
         (["http://127.0.0.1/", "--body-file", __file__, "--sizes", "1M"], "leave one of them out"),
         (["http://127.0.0.1/", "--html", "/nowhere/at/all"], "folder of '/nowhere/at/all' does"),
+        (["http://127.0.0.1/", "--html", ""], "'' names no file; give one such as report.html"),
         (["http://127.0.0.1/", "--max-total", "100M"], "390.4 MiB, more than --max-total 100 MiB"),
     ],
 )  # fmt: skip
@@ -779,6 +780,47 @@ def test_a_terminal_that_knows_ascii_only_gets_ascii():
 
     assert 1 == status, written
     assert written.isascii()
+
+
+def in_another_language(peer: Peer) -> None:
+    peer.read_head()
+    body = "zu groß: 中文".encode()
+    head = b"HTTP/1.1 413 Zu gro\xdf\r\nServer: caf\xe9\r\nContent-Length: %d\r\n" % len(body)
+    peer.socket.sendall(head + b"Connection: close\r\n\r\n" + body)
+    peer.read_to_end()
+
+
+@pytest.mark.parametrize(
+    ("charset", "expected"), [("ascii", "zu gro?: ??"), ("cp1252", "zu groß: ??")]
+)
+def test_where_characters_are_not_to_be_had_a_run_still_ends_with_its_verdict(charset, expected):
+    """As on Windows, in a file; exit status 1 would say that answers were lost."""
+    with serving(in_another_language) as url:
+        arguments = ["probe", url, "--verbose", "--clients", "eager", *TINY]
+        result = CliRunner(charset=charset).invoke(main, arguments)
+
+    assert 0 == result.exit_code, result.exception
+    assert expected in result.stdout_bytes.decode(charset)
+
+
+def test_without_standard_input_it_asks_for_yes(monkeypatch, capsys):
+    """A service, or a shell's `<&-`, has none. Nobody answers at this address (RFC 5737)."""
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["probe", "http://192.0.2.1/"])
+
+    assert 2 == ended.value.code
+    assert "give --yes" in re.sub(r"\s+", " ", capsys.readouterr().err)
+
+
+def test_without_standard_output_the_exit_status_still_tells(monkeypatch):
+    with serving(discarding) as url:
+        monkeypatch.setattr(sys, "stdout", None)
+        with pytest.raises(SystemExit) as ended:
+            main(["probe", url, "--clients", "eager", *TINY])
+        monkeypatch.undo()
+
+    assert 0 == ended.value.code
 
 
 # --- tables ------------------------------------------------------------------------------------

@@ -195,6 +195,13 @@ def test_what_is_no_secret_is_not_hidden():
     assert "text/plain, 2, 3, page" == secrets.hide("text/plain, 2, 3, page")
 
 
+def test_credentials_that_are_not_utf_8_go_out_as_they_were_typed():
+    """Python hands over such an argument with surrogates."""
+    target = Target.parse("http://j\udcf6rg:pw@127.0.0.1/")
+
+    assert "Basic " + base64.b64encode(b"j\xf6rg:pw").decode() == target.credentials
+
+
 def test_credentials_in_the_url_are_hidden_in_each_form():
     secrets = Secrets(Target.parse("http://bob:pa%40sswd@a.test/?k=tok%2Den1"), Plan())
     encoded = base64.b64encode(b"bob:pa@sswd").decode()

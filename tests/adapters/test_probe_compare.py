@@ -219,6 +219,10 @@ def test_a_run_is_compared_with_what_was_printed_before(tmp_path):
         (b'{"format": 1, "uploads": [{}]}', "it is not what --json printed"),
         (b'{"format": 1, "uploads": []}', "nothing was uploaded then"),
         (b'{"format": 1, "uploads": {"a": 1}}', "it is not what --json printed"),
+        (
+            b'{"format": 1, "uploads": [{"way": "", "client": "", "size_bytes": Infinity}]}',
+            "it is not what --json printed",
+        ),
     ],
 )
 def test_a_file_that_is_no_report_is_named_with_the_cure(tmp_path, content, said):

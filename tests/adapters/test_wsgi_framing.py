@@ -734,13 +734,22 @@ def test_a_process_without_a_descriptor_left_still_answers(monkeypatch):
     assert Outcome.ERROR == got.outcome
 
 
-class GeventHandler(Gateway):
-    """gevent.pywsgi's: its start_response is a method, and it knows what becomes of it."""
+class Handler(Gateway):
+    """That of gevent.pywsgi or Paste: start_response is its method, and it says what follows."""
 
     close_connection = False
 
 
-def served_by_gevent(app, **fields):
+def of_another(start_response):
+    """Return the start_response of a middleware in front, which hides the server's handler."""
+
+    def started(status, headers, exc_info=None):
+        return start_response(status, headers, exc_info)
+
+    return started
+
+
+def served_by_gevent(app, *, is_wrapped=False, **fields):
     handlers, streams = [], []
 
     def gateway(app, policy, on_report):
@@ -749,25 +758,61 @@ def served_by_gevent(app, **fields):
         def call(environ, start_response):
             stream = environ["wsgi.input"]
             stream.position, stream.content_length, stream.chunked_input = 0, 1000, False
+            stream.rfile = io.BytesIO()
             streams.append(stream)
-            handlers.append(GeventHandler(start_response))
-            return middleware(environ, handlers[0].start_response)
+            handlers.append(Handler(start_response))
+            started = handlers[0].start_response
+            return middleware(environ, of_another(started) if is_wrapped else started)
 
         return call
 
     got = serve(app, server="gevent", wrap=gateway, **fields)
     left_bytes = streams[0].content_length - streams[0].position
-    return got, handlers[0].close_connection, left_bytes
+    closed = handlers[0].close_connection or streams[0].rfile.closed
+    return got, closed, left_bytes
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["", "behind a middleware"])
 @pytest.mark.parametrize(
     ("policy", "closes"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
 )
-def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, closes):
-    got, closed, left_bytes = served_by_gevent(NO, policy=policy)
+def test_gevent_neither_keeps_a_connection_nor_reads_on_behind_a_bound(policy, closes, is_wrapped):
+    """Or it would take the rest of the body for requests of its client.
+
+    Where another middleware has a start_response of its own, the handler is out of reach. gevent
+    then closes the connection because its file is closed.
+    """
+    got, closed, left_bytes = served_by_gevent(NO, policy=policy, is_wrapped=is_wrapped)
 
     assert closes == (got.outcome is not Outcome.COMPLETE) == closed
     assert closes == (left_bytes == 0)
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True], ids=["", "behind a middleware"])
+@pytest.mark.parametrize(
+    ("policy", "closes"), [(DrainPolicy(), False), (DrainPolicy(max_bytes=10), True)]
+)
+def test_paste_takes_nothing_of_a_body_for_a_request(policy, closes, is_wrapped):
+    """It keeps a connection behind an answer with a Content-Length, and that drainkit adds."""
+    file, handlers = io.BytesIO(), []
+
+    def gateway(app, policy, on_report):
+        middleware = DrainMiddleware(app, policy, on_report=on_report)
+
+        def call(environ, start_response):
+            environ["wsgi.input"].file = file
+            handlers.append(Handler(start_response))
+            started = handlers[0].start_response
+            return middleware(environ, of_another(started) if is_wrapped else started)
+
+        return call
+
+    got = serve(NO, server="paste", wrap=gateway, policy=policy)
+
+    assert closes == (got.outcome is not Outcome.COMPLETE)
+    assert (closes and not is_wrapped, closes and is_wrapped) == (
+        handlers[0].close_connection, file.closed
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["", "at capacity"])

@@ -5,6 +5,7 @@ import io
 import pytest
 
 from drainkit import DrainPolicy, LateReadError
+from drainkit_wsgi._input import NO_LENGTH, Input
 from tests.adapters.wsgi_server import KIB, answering, generator, serve
 
 BODY = b"".join(b"line %d\n" % number for number in range(500)) + b"the last one has no end"
@@ -125,6 +126,14 @@ def test_a_stream_that_returns_what_has_come_is_read_to_its_end():
     serve(app, length=len(BODY), **{"wsgi.input": Endless(most_at_once=100)})
 
     assert [BODY] == got
+
+
+def test_what_was_read_for_nothing_comes_first_when_all_of_a_chunked_body_is_asked_for():
+    """A read that gave all that it asked for did not come to the end, and the body was left."""
+    source = Input(io.BytesIO(b"beginning and end"), DrainPolicy(), NO_LENGTH)
+    taken = source.take_all(9, None)
+
+    assert (None, b"beginning and end", b"") == (taken, source.read(), source.read())
 
 
 def test_a_read_that_failed_is_no_end():

@@ -235,6 +235,16 @@ def test_what_the_application_left_is_discarded_whatever_it_read_with(name, read
     )
 
 
+def test_the_size_of_a_read_may_be_a_keyword():
+    """PEP 3333 knows none, and gunicorn's and cheroot's streams take it."""
+
+    def app(environ, start_response):
+        stream = environ["wsgi.input"]
+        return answering(stream.read(size=2), stream.readline(size=3))(environ, start_response)
+
+    assert b"abcde" == serve(app, b"abcdefgh").body
+
+
 def test_a_read_of_nothing_is_not_the_end_of_a_chunked_body():
     def app(environ, start_response):
         environ["wsgi.input"].read(0)
@@ -419,3 +429,19 @@ def test_a_start_that_is_no_such_thing_reaches_the_server_which_says_so(status, 
 
     assert [(status, headers)] == given
     assert ([] if read else [Outcome.COMPLETE]) == [report.outcome for report in reports]
+
+
+@pytest.mark.parametrize("body_bytes", [1000, 100_000])
+def test_headers_that_can_be_read_once_reach_the_server(body_bytes):
+    """PEP 3333 asks for a list, and gunicorn and werkzeug take an iterator, too."""
+    given = []
+
+    def app(environ, start_response):
+        start_response("401 Unauthorized", iter([("X-A", "b"), ("Content-Length", "2")]))
+        return [b"no"]
+
+    environ, _ = make_environ(b"x" * body_bytes, [], server="gunicorn")
+    result = DrainMiddleware(app)(environ, lambda status, headers: given.extend(headers))
+    result.close()
+
+    assert [("X-A", "b"), ("Content-Length", "2")] == given

@@ -50,6 +50,7 @@ MODULES = {
     "cheroot": "cheroot.server",
     "granian": "granian._granian",
     "gevent": "gevent.pywsgi",
+    "paste": "paste.httpserver",
     "uwsgi": "uwsgi",
     "unknown": "site.middleware",
 }

@@ -84,3 +84,26 @@ def test_a_request_hidden_in_a_body_that_was_not_drained_is_never_answered(
         # Else the test would show nothing.
         report = drained.wait_for_reports(before + 1)[-1]
         assert report["outcome"] != "COMPLETE"
+
+
+def test_a_request_hidden_in_a_body_is_never_answered_where_start_response_is_out_of_reach(
+    fleet: Fleet,
+) -> None:
+    """An entry in Django's MIDDLEWARE does not have it, and gevent reads nothing away then."""
+    env = {"DRAINKIT_TEST_PLACE": "middleware"}
+    policy = {"max_bytes": 65536}
+    server = fleet.get("gevent-pywsgi", wrap=True, app="served_django", env=env, policy=policy)
+    before = len(server.reports())
+    upload = Upload(
+        path="/form",
+        size_bytes=len(SMUGGLED) * 10_000,
+        content=SMUGGLED,
+        piece_bytes=len(SMUGGLED) * 1000,
+    )
+    with Connection(server.address) as connection:
+        answer = connection.eager(upload, stop_on_error_status=False)
+        rest = connection.rest(timeout_seconds=REST_SECONDS)
+
+    assert b"" == answer.excess
+    assert not re.search(rb"HTTP/1\.[01] \d", rest.data), rest.data[:200]
+    assert "BYTE_LIMIT" == server.wait_for_reports(before + 1)[-1]["outcome"]

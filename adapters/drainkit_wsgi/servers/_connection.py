@@ -32,6 +32,20 @@ def descriptor_of(thing: Any) -> int | None:
     return descriptor if isinstance(descriptor, int) and descriptor >= 0 else None
 
 
+def handler_of(start_response: Any) -> Any:
+    """Return the handler of a request, whose ``close_connection`` may be set.
+
+    Args:
+        start_response: The server's, a method of the handler; ``None`` where the adapter does not
+            have it.
+
+    Returns:
+        ``None`` where there is none, or a middleware in front has a ``start_response`` of its own.
+    """
+    handler = getattr(start_response, "__self__", None)
+    return handler if hasattr(handler, "close_connection") else None
+
+
 def have_come(nbytes: int, buffered_bytes: int, environ: Environ, connection: Any) -> bool:
     """Tell whether so many bytes of a body have surely come.
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._connection import FileConnection
+from ._connection import FileConnection, handler_of
 
 
 class GeventConnection(FileConnection):
@@ -38,9 +38,8 @@ class GeventConnection(FileConnection):
 
     def refuse_reuse(self) -> None:
         """Close the connection."""
-        # gevent/pywsgi.py: start_response is a method of the WSGIHandler.
-        handler: Any = getattr(self._start_response, "__self__", None)
-        if hasattr(handler, "close_connection"):
+        handler = handler_of(self._start_response)  # gevent/pywsgi.py, WSGIHandler
+        if handler is not None:
             handler.close_connection = True
 
     def leave_body(self) -> None:
@@ -53,6 +52,10 @@ class GeventConnection(FileConnection):
         if hasattr(stream, "chunked_input") and hasattr(stream, "position"):
             stream.chunked_input = False
             stream.content_length = stream.position
+            if handler_of(self._start_response) is None:
+                # Or the rest of the body would be taken for requests. gevent/pywsgi.py,
+                # handle_one_request: behind a file that is closed there is none.
+                stream.rfile.close()
 
 
 def _gevent() -> Any:

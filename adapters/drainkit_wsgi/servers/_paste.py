@@ -1,8 +1,11 @@
-"""Paste: the environ has its pool of threads, and the stream its connection."""
+"""Paste: the environ has its pool of threads, and the stream its connection.
+
+It reads nothing away, so a connection that it keeps must be closed behind a body that is left.
+"""
 
 from __future__ import annotations
 
-from ._connection import Connection, descriptor_of
+from ._connection import Connection, descriptor_of, handler_of
 
 
 class PasteConnection(Connection):
@@ -24,3 +27,15 @@ class PasteConnection(Connection):
         pool = self._environ.get("paste.httpserver.thread_pool")
         threads = getattr(pool, "nworkers", None)
         return threads if isinstance(threads, int) else None
+
+    def refuse_reuse(self) -> None:
+        """Close the connection, or Paste takes what is left of the body for requests."""
+        handler = handler_of(self._start_response)  # paste/httpserver.py, WSGIHandler
+        if handler is not None:
+            handler.close_connection = True
+
+    def leave_body(self) -> None:
+        """Close what requests are read from, where the handler is out of reach."""
+        file = getattr(self._stream, "file", None)
+        if file is not None and handler_of(self._start_response) is None:
+            file.close()
