@@ -7,7 +7,7 @@ import pytest
 from drainkit_clients import Answer, Connection, Upload
 from tests.servers.cases import MIB
 from tests.servers.conftest import Fleet
-from tests.servers.harness import SERVERS
+from tests.servers.harness import ALL_SERVERS, SERVERS
 
 pytestmark = pytest.mark.server
 
@@ -24,6 +24,9 @@ SPOOLS = {"waitress", "daphne"}
 
 # Bodies that these cannot read, with or without drainkit.
 CANNOT_FRAME = {("wsgiref", "chunked")}
+
+# It takes the rest of a chunked body for a request line, and refuses it, with or without drainkit.
+BY_ITSELF = {("cheroot", "chunked"): {b"400"}}
 
 
 def one_after_the_other(address: tuple[str, int], first: Upload) -> tuple[Answer, Answer | None]:
@@ -86,24 +89,35 @@ def test_a_request_hidden_in_a_body_that_was_not_drained_is_never_answered(
         assert report["outcome"] != "COMPLETE"
 
 
-def test_a_request_hidden_in_a_body_is_never_answered_where_start_response_is_out_of_reach(
-    fleet: Fleet,
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize(
+    "server", [name for name in SERVERS if ALL_SERVERS[name].interface == "wsgi"]
+)
+def test_nor_is_one_where_the_servers_own_start_is_out_of_reach(
+    fleet: Fleet, server: str, framing: str
 ) -> None:
-    """An entry in Django's MIDDLEWARE does not have it, and gevent reads nothing away then."""
-    env = {"DRAINKIT_TEST_PLACE": "middleware"}
-    policy = {"max_bytes": 65536}
-    server = fleet.get("gevent-pywsgi", wrap=True, app="served_django", env=env, policy=policy)
-    before = len(server.reports())
+    """Behind an entry in Django's MIDDLEWARE a connection must be closed by another way."""
+    drained = fleet.get(
+        server,
+        wrap=True,
+        app="served_django",
+        env={"DRAINKIT_TEST_PLACE": "middleware"},
+        policy={"max_bytes": 65536},
+    )
+    before = len(drained.reports())
     upload = Upload(
         path="/form",
         size_bytes=len(SMUGGLED) * 10_000,
+        framing="chunked" if framing == "chunked" else "length",
         content=SMUGGLED,
         piece_bytes=len(SMUGGLED) * 1000,
     )
-    with Connection(server.address) as connection:
+    with Connection(drained.address) as connection:
         answer = connection.eager(upload, stop_on_error_status=False)
         rest = connection.rest(timeout_seconds=REST_SECONDS)
 
-    assert b"" == answer.excess
-    assert not re.search(rb"HTTP/1\.[01] \d", rest.data), rest.data[:200]
-    assert "BYTE_LIMIT" == server.wait_for_reports(before + 1)[-1]["outcome"]
+    behind = answer.excess + rest.data
+    allowed = BY_ITSELF.get((server, framing), set())
+    assert set(re.findall(rb"HTTP/1\.[01] (\d+)", behind)) <= allowed, behind[:200]
+    if server not in SPOOLS:
+        assert "COMPLETE" != drained.wait_for_reports(before + 1)[-1]["outcome"]
