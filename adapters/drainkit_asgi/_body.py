@@ -84,7 +84,7 @@ class Body(Inbox):
         Returns:
             Whether that is all of the rest.
         """
-        came = self._came = []
+        came = self._came = self._came or []
         while len(came) < MOST_QUEUED_MESSAGES:
             message = self._step_server()
             if message is None:
