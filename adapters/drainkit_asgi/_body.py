@@ -128,24 +128,35 @@ class Body(Inbox):
             more = False
         return drain.received(nbytes, more, now)
 
-    async def discard(self, step: Step) -> None:
+    async def discard(self, first_step: Step) -> None:
         """Discard until the drain ends, and report it. Raises no Exception."""
         drain = self.drain
         clock = self._clock
+        step: Step | None = first_step
         while isinstance(step, Read):
             with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
                 step = await self._discard_within(waiting, clock)
             if waiting.cancelled_caught:
-                step = drain.waited(clock())
-        self.report(step)
+                step = drain.waited(clock()) if drain.under_way else None
+        if step is not None:
+            self.report(step)
 
-    async def _discard_within(self, waiting: anyio.CancelScope, clock: Callable[[], float]) -> Step:
-        """Discard message by message, and move the deadline of *waiting* with each."""
+    async def _discard_within(
+        self, waiting: anyio.CancelScope, clock: Callable[[], float]
+    ) -> Step | None:
+        """Discard message by message, and move the deadline of *waiting* with each.
+
+        Returns:
+            What is left to do, or the report; ``None`` if the drain was ended, and told of, because
+            the application's own ``receive()`` failed.
+        """
         drain = self.drain
         while True:
             try:
                 if self._is_busy:
                     await self._wait_until_free()
+                    if not drain.under_way:
+                        return None
                 with self:
                     if drain.finished:
                         # The application was waiting for a message, and got the last.

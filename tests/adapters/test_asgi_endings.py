@@ -25,6 +25,7 @@ from tests.adapters.asgi_server import (
     read_all,
     sending,
     serve,
+    settle,
     start,
 )
 
@@ -641,6 +642,50 @@ async def test_an_error_of_the_servers_receive_in_a_read_ahead_costs_nobody_the_
     got = await serve(app, send_seconds=1)
 
     assert (None, BIG + b"end", Outcome.ERROR) == (got.raised, got.body, got.outcome)
+
+
+@pytest.mark.parametrize("answer", [[b"no"], [b"n", b"o"], [BIG, b"o"]])
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_receive_of_the_applications_own_that_fails_beside_the_drain_ends_it(row, answer):
+    """An outer middleware may refuse the body to a task that still waits for some of it."""
+
+    def refusing(app, policy, on_report):
+        drained = DrainMiddleware(app, policy, on_report=on_report)
+
+        async def outer(scope, receive, send):
+            receives = 0
+
+            async def limited():
+                nonlocal receives
+                receives += 1
+                is_first = receives == 1
+                message = await receive()
+                if is_first:
+                    raise ValueError("too large")
+                return message
+
+            await drained(scope, limited, send)
+
+        return outer
+
+    async def app(scope, receive, send):
+        async def listen():
+            with pytest.raises(ValueError, match="too large"):
+                await receive()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await settle()
+            await answering(*answer)(scope, receive, send)
+
+    upload = [Silence(1), b"a", b"b"]
+    got = await serve(app, upload, wrap=refusing, send_seconds=2, **on(row))
+
+    assert (None, b"".join(answer), True) == (got.raised, got.body, got.connection.is_complete)
+    assert (Outcome.DECLINED, "receive() raised ValueError: too large") == (
+        got.outcome,
+        got.report.detail,
+    )
 
 
 # --- cancellation ---------------------------------------------------------------------------------
