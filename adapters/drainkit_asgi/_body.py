@@ -219,8 +219,9 @@ class Body(Inbox):
 
     def close(self) -> None:
         """Keep the server from reading on behind the answer where a bound said to stop."""
-        report = self.drain.report
-        if report is not None and report.outcome.closes:
+        drain = self.drain
+        # The application may have read on, to the end.
+        if drain.report is not None and drain.report.outcome.closes and not drain.finished:
             self._reached().close()
 
     def _reached(self) -> Connection:

@@ -89,6 +89,36 @@ async def test_a_chunked_body_ends_at_the_byte_limit(row):
     assert (Outcome.BYTE_LIMIT, 1200) == (got.outcome, got.report.bytes_discarded)
 
 
+@pytest.mark.parametrize("row", ["uvicorn", "uvicorn httptools"])
+async def test_a_connection_whose_body_the_application_itself_read_to_the_end_stays_open(row):
+    """A bound had ended the reading ahead; what is left of the body then decides."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await send(start(200))
+        await send(body(BIG, True))
+        if scope["path"] == "/whole":
+            await read_all(receive)
+        await send(body(b"end"))
+
+    async def closed(path):
+        upload = [b"a", Silence(3), b"b"]
+        policy = DrainPolicy(idle_seconds=1)
+        got = await serve(app, upload, policy=policy, send_seconds=2, path=path, **on(row))
+        assert (None, BIG + b"end", Outcome.IDLE) == (got.raised, got.body, got.outcome)
+        return got.connection.transport.closed
+
+    assert (0, 1) == (await closed("/whole"), await closed("/left"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_body_as_long_as_the_byte_limit_is_complete_when_its_end_comes_by_itself(row):
+    got = await serve(NO, [b"x" * 500] * 2 + [b""], policy=DrainPolicy(max_bytes=1000), **on(row))
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
+    assert ([], 0) == (got.header(b"connection"), got.connection.transport.closed)
+
+
 @pytest.mark.parametrize("row", ROWS)
 async def test_empty_messages_are_no_progress_and_do_not_spin(row):
     """CVE-2024-30251 (aiohttp) shows what a loop over them costs."""
@@ -642,6 +672,28 @@ async def test_an_error_of_the_servers_receive_in_a_read_ahead_costs_nobody_the_
     got = await serve(app, send_seconds=1)
 
     assert (None, BIG + b"end", Outcome.ERROR) == (got.raised, got.body, got.outcome)
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_headers_that_can_be_read_once_arrive_where_the_body_was_refused(row):
+    def refusing(app, policy, on_report):
+        async def refuse():
+            raise ValueError("too large")
+
+        async def outer(scope, receive, send):
+            await DrainMiddleware(app, policy, on_report=on_report)(scope, refuse, send)
+
+        return outer
+
+    async def app(scope, receive, send):
+        with pytest.raises(ValueError, match="too large"):
+            await receive()
+        await send({**start(), "headers": iter([(b"content-length", b"2")])})
+        await send(body(b"no"))
+
+    got = await serve(app, wrap=refusing, **on(row))
+
+    assert 2 == got.connection.length  # that the server has read
 
 
 @pytest.mark.parametrize("answer", [[b"no"], [b"n", b"o"], [BIG, b"o"]])
