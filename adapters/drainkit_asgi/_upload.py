@@ -264,6 +264,12 @@ class Upload(Ahead):
         self.gate = ANSWERED
         self._forget_kept()
 
+    def pause(self) -> None:
+        """Let the drain wait for another answer: the server refused the start of this one."""
+        if self.drain.under_way:
+            self.drain.pause(self._clock())
+        self.over()
+
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""
         self.gate = OVER

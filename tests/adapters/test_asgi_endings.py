@@ -1,6 +1,7 @@
 """Rules 5, 7 and 9 of the design's section 6: bounds, headers, errors, and what is left behind."""
 
 import gc
+import itertools
 from types import MethodType
 
 import anyio
@@ -628,6 +629,47 @@ async def test_what_the_server_says_of_a_wrong_answer_comes_out_however_late(row
 
     assert "shorter than Content-Length" == str(got.raised)
     assert 0 == process_capacity.active
+
+
+# The application has been let go before the server sees the start of its answer.
+LET_GO_BEFORE = {"hypercorn h2", "granian h2", "unknown", "unknown h2"}
+NOT_LET_GO = [row for row in ROWS if row not in LET_GO_BEFORE]
+
+
+@pytest.mark.parametrize(
+    ("row", "instead"),
+    [
+        *itertools.product(ROWS, [None]),
+        *itertools.product(NOT_LET_GO, [[b"sorry"], [b"sor", b"ry"]]),
+    ],
+)
+async def test_where_the_server_refuses_a_start_another_answer_arrives(row, instead):
+    """Its own 500, or one of the application's; hypercorn refuses headers that are no bytes."""
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        accept = connection._start
+
+        def refuse(message):
+            if message["status"] == 302:
+                connection.sent.remove(message)
+                raise TypeError("headers must be bytes")
+            accept(message)
+
+        connection._start = refuse
+        try:
+            await answering(b"moved", status=302)(scope, receive, send)
+        except TypeError:
+            if instead is None:
+                raise
+            await answering(*instead, status=500)(scope, receive, send)
+
+    got = await serve(app, [b"a", Silence(1), b"b"], **on(row))
+
+    assert (None if instead else TypeError) is (got.raised and type(got.raised))
+    assert b"".join(instead or ()) == got.body
+    assert (Outcome.COMPLETE, 2, 1.0) == (got.outcome, got.report.bytes_discarded, got.seconds)
+    assert row in LET_GO_BEFORE or (500 if instead else None) == got.report.status
 
 
 async def test_an_error_of_send_that_the_application_handles_leaves_one_report():
