@@ -169,7 +169,9 @@ class Exchange(Behind):
 
     async def _abandon(self) -> None:
         """Give up what is still under way: the request is over, or was cancelled."""
-        response, self.response = self.response, None  # they hold each other
+        # They hold each other; so do a start that is held and what would release it.
+        response, self.response = self.response, None
+        self._held = self.before_receive = None
         try:
             if response is not None:
                 await response.abandon()
