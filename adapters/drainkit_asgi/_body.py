@@ -133,12 +133,13 @@ class Body(Inbox):
         drain = self.drain
         clock = self._clock
         step: Step | None = first_step
-        while isinstance(step, Read):
+        # The application's own receive() may fail meanwhile, which ends the drain and tells of it.
+        while isinstance(step, Read) and drain.under_way:
             with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
                 step = await self._discard_within(waiting, clock)
-            if waiting.cancelled_caught:
-                step = drain.waited(clock()) if drain.under_way else None
-        if step is not None:
+            if waiting.cancelled_caught and drain.under_way:
+                step = drain.waited(clock())
+        if isinstance(step, DrainReport):
             self.report(step)
 
     async def _discard_within(
@@ -147,8 +148,7 @@ class Body(Inbox):
         """Discard message by message, and move the deadline of *waiting* with each.
 
         Returns:
-            What is left to do, or the report; ``None`` if the drain was ended, and told of, because
-            the application's own ``receive()`` failed.
+            What is left to do, or the report; ``None`` if the drain is not under way any more.
         """
         drain = self.drain
         while True:

@@ -738,10 +738,12 @@ async def test_headers_that_can_be_read_once_arrive_where_the_body_was_refused(r
     assert 2 == got.connection.length  # that the server has read
 
 
-@pytest.mark.parametrize("answer", [[b"no"], [b"n", b"o"], [BIG, b"o"]])
+@pytest.mark.parametrize("after", [0, 1], ids=["with the last send", "in the drain"])
+@pytest.mark.parametrize("answer", [[b"no"], [b"n", b"o"]], ids=len)
 @pytest.mark.parametrize("row", ROWS)
-async def test_a_receive_of_the_applications_own_that_fails_beside_the_drain_ends_it(row, answer):
+async def test_a_receive_of_the_application_that_fails_ends_the_drain(row, answer, after):
     """An outer middleware may refuse the body to a task that still waits for some of it."""
+    is_answering = anyio.Event()
 
     def refusing(app, policy, on_report):
         drained = DrainMiddleware(app, policy, on_report=on_report)
@@ -752,11 +754,11 @@ async def test_a_receive_of_the_applications_own_that_fails_beside_the_drain_end
             async def limited():
                 nonlocal receives
                 receives += 1
-                is_first = receives == 1
-                message = await receive()
-                if is_first:
-                    raise ValueError("too large")
-                return message
+                if receives > 1:
+                    return await receive()
+                await is_answering.wait()
+                await anyio.sleep(after)
+                raise ValueError("too large")
 
             await drained(scope, limited, send)
 
@@ -770,10 +772,13 @@ async def test_a_receive_of_the_applications_own_that_fails_beside_the_drain_end
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listen)
             await settle()
-            await answering(*answer)(scope, receive, send)
+            await send(start())
+            for piece in answer[:-1]:
+                await send(body(piece, True))
+            is_answering.set()
+            await send(body(answer[-1]))
 
-    upload = [Silence(1), b"a", b"b"]
-    got = await serve(app, upload, wrap=refusing, send_seconds=2, **on(row))
+    got = await serve(app, [Silence(3), b"a"], wrap=refusing, send_seconds=2, **on(row))
 
     assert (None, b"".join(answer), True) == (got.raised, got.body, got.connection.is_complete)
     assert (Outcome.DECLINED, "receive() raised ValueError: too large") == (
