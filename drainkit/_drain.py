@@ -41,7 +41,8 @@ class Read(NamedTuple):
 
     Attributes:
         max_bytes: Ask for no more bytes than this; never more than is left of a body whose length
-            is known. A server that hands over messages of its own size may exceed it.
+            is known, unless only its end is left to be told of. A server that hands over messages
+            of its own size may exceed it.
         wait_seconds: Wait no longer than this, then call `Drain.waited`.
         most_seconds: A read that blocks until it has all that it asked for may last so long, if
             the client is seen to send meanwhile, and is never silent for *wait_seconds*: to the

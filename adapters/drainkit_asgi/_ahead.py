@@ -100,7 +100,6 @@ class Ahead(Body):
         if kept.reserve(drain.remaining_bytes):
             return True
         if is_sending:
-            assert drain.policy is not None  # _kept_ahead() has looked
             await anyio.sleep(drain.idle_seconds)
             if kept.reserve(drain.remaining_bytes):
                 return True
