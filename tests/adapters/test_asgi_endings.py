@@ -512,6 +512,20 @@ async def test_what_the_application_raises_comes_out_itself_behind_the_discardin
     assert (Outcome.COMPLETE, 2) == (got.outcome, got.connection.given)
 
 
+async def test_what_ends_the_process_comes_out_itself_as_well():
+    """It is no Exception; a nursery of trio's would put it into a group."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit) as caught:
+        await serve(app)
+
+    assert 3 == caught.value.code
+    assert 0 == process_capacity.active
+
+
 async def test_an_exception_group_of_the_application_comes_out_itself_as_well():
     group = ExceptionGroup("two", [RefusedError(), RefusedError()])
     got = await serve(raising(group))
