@@ -71,7 +71,7 @@ def lacks_length(status: int | None, *, method: str, has_coding: bool) -> bool:
 class Answer:
     """The answer to one request, as far as it is known.
 
-    A shell tells with `released`, `passed`, `ended` and `cut` what it did with it.
+    A shell tells with `released`, `refused`, `passed`, `ended` and `cut` what it did with it.
 
     Attributes:
         stage: How far the answer has come.
@@ -99,6 +99,11 @@ class Answer:
         """Take note that the start is being sent."""
         if self.stage not in _OVER:
             self.stage = Stage.OPEN
+
+    def refused(self) -> None:
+        """Take note that the server refused the start: another answer may follow."""
+        self.stage = Stage.EXPECTED
+        self.status = self._drain.status = None
 
     def passed(self, nbytes: int) -> None:
         """Take note that so many bytes of the content are being sent."""

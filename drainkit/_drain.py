@@ -41,7 +41,8 @@ class Read(NamedTuple):
 
     Attributes:
         max_bytes: Ask for no more bytes than this; never more than is left of a body whose length
-            is known. A server that hands over messages of its own size may exceed it.
+            is known, unless only its end is left to be told of. A server that hands over messages
+            of its own size may exceed it.
         wait_seconds: Wait no longer than this, then call `Drain.waited`.
         most_seconds: A read that blocks until it has all that it asked for may last so long, if
             the client is seen to send meanwhile, and is never silent for *wait_seconds*: to the
@@ -312,7 +313,7 @@ class Drain:
             self._adapt_read_bytes(now)
             self._last_progress = now
         self._last_read = now
-        return self._next(now)
+        return self._next(now, True)
 
     def received_rest(self, nbytes: int, now: float) -> DrainReport:
         """End without having begun: the whole rest had come when the application answered.
@@ -446,16 +447,23 @@ class Drain:
         self._read_bytes = min(largest_read_bytes, slowest_bytes(policy, self._defaults))
         return self._next(now)
 
-    def _next(self, now: float) -> Step:
-        """Return the next read, or end the drain if a bound has been reached."""
+    def _next(self, now: float, tells_end: bool = False) -> Step:
+        """Return the next read, or end the drain if a bound has been reached.
+
+        Args:
+            now: The time in seconds.
+            tells_end: Whether the end of a body that is all there may still be told of.
+        """
         # With comparisons and not min(): this is called for every read.
         policy = self._bounds
         max_bytes = self._read_bytes
         if policy.max_bytes is not None:
             left_bytes = policy.max_bytes - self.bytes_discarded
             if left_bytes <= 0:
-                return self._end(Outcome.BYTE_LIMIT, now)
-            if left_bytes < max_bytes:
+                is_whole = left_bytes == 0 and self.remaining_bytes == 0
+                if not (is_whole and tells_end):
+                    return self._end(Outcome.BYTE_LIMIT, now)
+            elif left_bytes < max_bytes:
                 max_bytes = left_bytes
         whole_left, idle_left, rate_left = self._seconds_left(policy, now)
         # Less than the clock can tell apart would be waited for for ever.

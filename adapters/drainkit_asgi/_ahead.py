@@ -73,7 +73,7 @@ class Ahead(Body):
         kept = self._kept_ahead()
         if kept is None or self._is_full or not await self._make_room(kept, is_sending):
             return
-        step = self._begin()
+        step: Step | None = self._begin()
         if isinstance(step, DrainReport):
             kept.settle()
             return
@@ -100,7 +100,6 @@ class Ahead(Body):
         if kept.reserve(drain.remaining_bytes):
             return True
         if is_sending:
-            assert drain.policy is not None  # _kept_ahead() has looked
             await anyio.sleep(drain.idle_seconds)
             if kept.reserve(drain.remaining_bytes):
                 return True
@@ -127,16 +126,19 @@ class Ahead(Body):
             kept is not None and kept.is_full and not self.drain.untouched
         )
 
-    async def _read_one_ahead(self, kept: Kept, step: Read) -> Step:
+    async def _read_one_ahead(self, kept: Kept, step: Read) -> Step | None:
         message: Message | None = None
         with anyio.move_on_after(step.wait_seconds):
             await self._wait_until_free()
             if self._is_full:
                 return step  # the application has received meanwhile
-            with self:
-                message = await self._next_or_leave()
-                # Kept before anybody else may receive, or the order would be lost.
-                self._keep(kept, message)
+            if self.drain.under_way:
+                with self:
+                    message = await self._next_or_leave()
+                    # Kept before anybody else may receive, or the order would be lost.
+                    self._keep(kept, message)
+        if not self.drain.under_way:
+            return None  # the application's receive() failed, and that was told
         if message is None:
             return self.drain.waited(self._clock())
         next_step = self._took(message, self._clock())

@@ -111,8 +111,11 @@ class Behind(Passing):
         try:
             await self._send(start)
             await self._send(message)
-        except Exception as exc:
+        except OSError as exc:
             self._stop_behind(Outcome.DISCONNECTED, str(exc))
+            raise
+        except Exception:
+            self._start = None  # the server refused it, and another answer may follow
             raise
         except BaseException:
             self._stop_behind(Outcome.ERROR, "cancelled")

@@ -84,7 +84,7 @@ class Body(Inbox):
         Returns:
             Whether that is all of the rest.
         """
-        came = self._came = []
+        came = self._came = self._came or []
         while len(came) < MOST_QUEUED_MESSAGES:
             message = self._step_server()
             if message is None:
@@ -128,24 +128,35 @@ class Body(Inbox):
             more = False
         return drain.received(nbytes, more, now)
 
-    async def discard(self, step: Step) -> None:
+    async def discard(self, first_step: Step) -> None:
         """Discard until the drain ends, and report it. Raises no Exception."""
         drain = self.drain
         clock = self._clock
-        while isinstance(step, Read):
+        step: Step | None = first_step
+        # The application's own receive() may fail meanwhile, which ends the drain and tells of it.
+        while isinstance(step, Read) and drain.under_way:
             with anyio.CancelScope(deadline=clock() + step.wait_seconds) as waiting:
                 step = await self._discard_within(waiting, clock)
-            if waiting.cancelled_caught:
+            if waiting.cancelled_caught and drain.under_way:
                 step = drain.waited(clock())
-        self.report(step)
+        if isinstance(step, DrainReport):
+            self.report(step)
 
-    async def _discard_within(self, waiting: anyio.CancelScope, clock: Callable[[], float]) -> Step:
-        """Discard message by message, and move the deadline of *waiting* with each."""
+    async def _discard_within(
+        self, waiting: anyio.CancelScope, clock: Callable[[], float]
+    ) -> Step | None:
+        """Discard message by message, and move the deadline of *waiting* with each.
+
+        Returns:
+            What is left to do, or the report; ``None`` if the drain is not under way any more.
+        """
         drain = self.drain
         while True:
             try:
                 if self._is_busy:
                     await self._wait_until_free()
+                    if not drain.under_way:
+                        return None
                 with self:
                     if drain.finished:
                         # The application was waiting for a message, and got the last.
@@ -208,8 +219,9 @@ class Body(Inbox):
 
     def close(self) -> None:
         """Keep the server from reading on behind the answer where a bound said to stop."""
-        report = self.drain.report
-        if report is not None and report.outcome.closes:
+        drain = self.drain
+        # The application may have read on, to the end.
+        if drain.report is not None and drain.report.outcome.closes and not drain.finished:
             self._reached().close()
 
     def _reached(self) -> Connection:

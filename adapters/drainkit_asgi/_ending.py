@@ -161,7 +161,12 @@ class Ending(Head):
         try:
             await self._release_start(last)
         except BaseException as exc:
-            self._cut(exc)
+            if isinstance(exc, Exception) and not isinstance(exc, OSError):
+                # The server refused it. Another answer may follow: its own 500.
+                self.order.refused()
+                self._upload.pause()
+            else:
+                self._cut(exc)
             raise
 
     def _begin_drain(self, step: Read, end: Message | None) -> None:

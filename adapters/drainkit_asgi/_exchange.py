@@ -120,14 +120,16 @@ class Exchange(Behind):
         """Call the application within a nursery, and see to its request's body.
 
         Raises:
-            Exception: What the application raised, when the body is over.
+            BaseException: What the application raised, when the body is over.
         """
-        error: Exception | None = None
+        error: BaseException | None = None
         async with anyio.create_task_group() as tasks:
             self._jobs = TrioJobs(tasks)
             try:
                 await self._run(app)
-            except Exception as exc:
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as exc:
                 error = exc  # not through the task group, which would wrap it
         if error is not None:
             try:
@@ -169,7 +171,9 @@ class Exchange(Behind):
 
     async def _abandon(self) -> None:
         """Give up what is still under way: the request is over, or was cancelled."""
-        response, self.response = self.response, None  # they hold each other
+        # They hold each other; so do a start that is held and what would release it.
+        response, self.response = self.response, None
+        self._held = self.before_receive = None
         try:
             if response is not None:
                 await response.abandon()

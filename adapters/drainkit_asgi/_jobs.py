@@ -47,7 +47,10 @@ class Jobs(Protocol):
     """Starts the tasks of one request."""
 
     def start(self, function: Function) -> Job:
-        """Start a task. It must raise no Exception that is expected."""
+        """Start a task, which runs when the caller waits.
+
+        It must raise no Exception that is expected.
+        """
         ...
 
     def call_later(self, seconds: float, function: Callable[[], object]) -> Handle:
@@ -77,7 +80,9 @@ class _AsyncioJob:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, function: Function) -> None:
         self._is_stopped = False
-        self._task: asyncio.Task[None] | None = loop.create_task(self._run(function))
+        # Not by the loop: its factory may be asyncio.eager_task_factory, which would receive some
+        # of the body here, before the answer has gone out. That invites who waits for 100 Continue.
+        self._task: asyncio.Task[None] | None = asyncio.Task(self._run(function), loop=loop)
 
     async def _run(self, function: Function) -> None:
         try:

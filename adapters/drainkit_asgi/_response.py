@@ -81,11 +81,12 @@ class Response(Ending):
             await self._send(message)  # the server is to say what is wrong with it
             return
         status, length, headers = fields
+        message = {**message, "headers": headers}  # what can be read once has been
         has_trailers = bool(message.get("trailers", False))
         if self.order.start(status, length, has_trailers=has_trailers) is Plan.PASS:
             await self._send(message)
             return
-        self._start = {**message, "headers": headers}
+        self._start = message
         self._hold(_HOLD_SECONDS if self.order.may_become_whole else 0)
 
     async def _send_piece(self, message: Message) -> None:

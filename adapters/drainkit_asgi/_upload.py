@@ -107,6 +107,8 @@ class Upload(Ahead):
         except KeyError:  # both have defaults, and a disconnect has neither
             if message["type"] == REQUEST:
                 self._count(nbytes_of(message), message.get("more_body", False))
+            else:
+                self._give_again(message)
             return message
         if self.gate is not UNANSWERED:
             self._count(nbytes, more)  # it has been answered meanwhile
@@ -141,8 +143,17 @@ class Upload(Ahead):
                 raise
             if message["type"] == REQUEST:
                 self._count(nbytes_of(message), message.get("more_body", False))
+            else:
+                self._give_again(message)
             return message
         return await self._receive_late()
+
+    def _give_again(self, disconnect: Message) -> None:
+        """Let whoever receives next see that the client has left: not every server says so twice.
+
+        hypercorn's queue has the message once (hypercorn/protocol/http_stream.py, handle).
+        """
+        self._came = [disconnect]
 
     def _count(self, nbytes: int, more: bool) -> None:
         """Take note that the application has received so much."""
@@ -215,6 +226,7 @@ class Upload(Ahead):
                 message = await self._look()
             if message is not None and message["type"] != REQUEST:
                 self.gate = OVER
+                self._give_again(message)
                 return
             if message is not None:
                 nbytes = len(message.get("body", b""))
@@ -251,6 +263,12 @@ class Upload(Ahead):
     def _answered(self) -> None:
         self.gate = ANSWERED
         self._forget_kept()
+
+    def pause(self) -> None:
+        """Let the drain wait for another answer: the server refused the start of this one."""
+        if self.drain.under_way:
+            self.drain.pause(self._clock())
+        self.over()
 
     def over(self) -> None:
         """Let the application's ``receive()`` be the disconnect, as it is behind an answer."""

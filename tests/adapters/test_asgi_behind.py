@@ -5,6 +5,7 @@ import contextvars
 import gc
 import logging
 import weakref
+from types import MethodType
 
 import anyio
 import pytest
@@ -256,6 +257,23 @@ async def test_a_request_that_is_cancelled_leaves_nothing_behind(lingers, after,
     ((outcome, detail),) = [(r.drainkit_outcome, r.getMessage()) for r in caplog.records]
     assert "error" == outcome
     assert "cancelled" in detail
+
+
+async def test_a_request_that_is_cancelled_with_a_start_that_is_held_is_freed_at_once():
+    """The garbage collector is not needed, as on the bare server."""
+
+    async def app(scope, receive, send):
+        await send(start(401))
+        await anyio.sleep_forever()
+
+    gc.disable()
+    try:
+        got = await ask(app, cancel_after=1)
+        held = [one for one in gc.get_referrers(got.connection) if isinstance(one, MethodType)]
+    finally:
+        gc.enable()
+
+    assert (["cancelled"], [], []) == (got.told, got.messages, held)
 
 
 @pytest.mark.parametrize("fails_at", [0, 1])

@@ -1,6 +1,7 @@
 """Rules 5, 7 and 9 of the design's section 6: bounds, headers, errors, and what is left behind."""
 
 import gc
+import itertools
 from types import MethodType
 
 import anyio
@@ -25,6 +26,7 @@ from tests.adapters.asgi_server import (
     read_all,
     sending,
     serve,
+    settle,
     start,
 )
 
@@ -86,6 +88,36 @@ async def test_a_chunked_body_ends_at_the_byte_limit(row):
     )
 
     assert (Outcome.BYTE_LIMIT, 1200) == (got.outcome, got.report.bytes_discarded)
+
+
+@pytest.mark.parametrize("row", ["uvicorn", "uvicorn httptools"])
+async def test_a_connection_whose_body_the_application_itself_read_to_the_end_stays_open(row):
+    """A bound had ended the reading ahead; what is left of the body then decides."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await send(start(200))
+        await send(body(BIG, True))
+        if scope["path"] == "/whole":
+            await read_all(receive)
+        await send(body(b"end"))
+
+    async def closed(path):
+        upload = [b"a", Silence(3), b"b"]
+        policy = DrainPolicy(idle_seconds=1)
+        got = await serve(app, upload, policy=policy, send_seconds=2, path=path, **on(row))
+        assert (None, BIG + b"end", Outcome.IDLE) == (got.raised, got.body, got.outcome)
+        return got.connection.transport.closed
+
+    assert (0, 1) == (await closed("/whole"), await closed("/left"))
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_body_as_long_as_the_byte_limit_is_complete_when_its_end_comes_by_itself(row):
+    got = await serve(NO, [b"x" * 500] * 2 + [b""], policy=DrainPolicy(max_bytes=1000), **on(row))
+
+    assert (Outcome.COMPLETE, 1000) == (got.outcome, got.report.bytes_discarded)
+    assert ([], 0) == (got.header(b"connection"), got.connection.transport.closed)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -480,6 +512,20 @@ async def test_what_the_application_raises_comes_out_itself_behind_the_discardin
     assert (Outcome.COMPLETE, 2) == (got.outcome, got.connection.given)
 
 
+async def test_what_ends_the_process_comes_out_itself_as_well():
+    """It is no Exception; a nursery of trio's would put it into a group."""
+
+    async def app(scope, receive, send):
+        await send(start())
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit) as caught:
+        await serve(app)
+
+    assert 3 == caught.value.code
+    assert 0 == process_capacity.active
+
+
 async def test_an_exception_group_of_the_application_comes_out_itself_as_well():
     group = ExceptionGroup("two", [RefusedError(), RefusedError()])
     got = await serve(raising(group))
@@ -599,6 +645,47 @@ async def test_what_the_server_says_of_a_wrong_answer_comes_out_however_late(row
     assert 0 == process_capacity.active
 
 
+# The application has been let go before the server sees the start of its answer.
+LET_GO_BEFORE = {"hypercorn h2", "granian h2", "unknown", "unknown h2"}
+NOT_LET_GO = [row for row in ROWS if row not in LET_GO_BEFORE]
+
+
+@pytest.mark.parametrize(
+    ("row", "instead"),
+    [
+        *itertools.product(ROWS, [None]),
+        *itertools.product(NOT_LET_GO, [[b"sorry"], [b"sor", b"ry"]]),
+    ],
+)
+async def test_where_the_server_refuses_a_start_another_answer_arrives(row, instead):
+    """Its own 500, or one of the application's; hypercorn refuses headers that are no bytes."""
+
+    async def app(scope, receive, send):
+        connection = scope["test.exchange"].connection
+        accept = connection._start
+
+        def refuse(message):
+            if message["status"] == 302:
+                connection.sent.remove(message)
+                raise TypeError("headers must be bytes")
+            accept(message)
+
+        connection._start = refuse
+        try:
+            await answering(b"moved", status=302)(scope, receive, send)
+        except TypeError:
+            if instead is None:
+                raise
+            await answering(*instead, status=500)(scope, receive, send)
+
+    got = await serve(app, [b"a", Silence(1), b"b"], **on(row))
+
+    assert (None if instead else TypeError) is (got.raised and type(got.raised))
+    assert b"".join(instead or ()) == got.body
+    assert (Outcome.COMPLETE, 2, 1.0) == (got.outcome, got.report.bytes_discarded, got.seconds)
+    assert row in LET_GO_BEFORE or (500 if instead else None) == got.report.status
+
+
 async def test_an_error_of_send_that_the_application_handles_leaves_one_report():
     async def app(scope, receive, send):
         with pytest.raises(OSError, match="gone"):
@@ -641,6 +728,77 @@ async def test_an_error_of_the_servers_receive_in_a_read_ahead_costs_nobody_the_
     got = await serve(app, send_seconds=1)
 
     assert (None, BIG + b"end", Outcome.ERROR) == (got.raised, got.body, got.outcome)
+
+
+@pytest.mark.parametrize("row", ROWS)
+async def test_headers_that_can_be_read_once_arrive_where_the_body_was_refused(row):
+    def refusing(app, policy, on_report):
+        async def refuse():
+            raise ValueError("too large")
+
+        async def outer(scope, receive, send):
+            await DrainMiddleware(app, policy, on_report=on_report)(scope, refuse, send)
+
+        return outer
+
+    async def app(scope, receive, send):
+        with pytest.raises(ValueError, match="too large"):
+            await receive()
+        await send({**start(), "headers": iter([(b"content-length", b"2")])})
+        await send(body(b"no"))
+
+    got = await serve(app, wrap=refusing, **on(row))
+
+    assert 2 == got.connection.length  # that the server has read
+
+
+@pytest.mark.parametrize("after", [0, 1], ids=["with the last send", "in the drain"])
+@pytest.mark.parametrize("answer", [[b"no"], [b"n", b"o"]], ids=len)
+@pytest.mark.parametrize("row", ROWS)
+async def test_a_receive_of_the_application_that_fails_ends_the_drain(row, answer, after):
+    """An outer middleware may refuse the body to a task that still waits for some of it."""
+    is_answering = anyio.Event()
+
+    def refusing(app, policy, on_report):
+        drained = DrainMiddleware(app, policy, on_report=on_report)
+
+        async def outer(scope, receive, send):
+            receives = 0
+
+            async def limited():
+                nonlocal receives
+                receives += 1
+                if receives > 1:
+                    return await receive()
+                await is_answering.wait()
+                await anyio.sleep(after)
+                raise ValueError("too large")
+
+            await drained(scope, limited, send)
+
+        return outer
+
+    async def app(scope, receive, send):
+        async def listen():
+            with pytest.raises(ValueError, match="too large"):
+                await receive()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await settle()
+            await send(start())
+            for piece in answer[:-1]:
+                await send(body(piece, True))
+            is_answering.set()
+            await send(body(answer[-1]))
+
+    got = await serve(app, [Silence(3), b"a"], wrap=refusing, send_seconds=2, **on(row))
+
+    assert (None, b"".join(answer), True) == (got.raised, got.body, got.connection.is_complete)
+    assert (Outcome.DECLINED, "receive() raised ValueError: too large") == (
+        got.outcome,
+        got.report.detail,
+    )
 
 
 # --- cancellation ---------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Rules 1 to 4 and 8 of the design's section 6: what is sent when, on each server."""
 
+import asyncio
+import sys
 import traceback
 import types
 from pathlib import Path
@@ -120,6 +122,30 @@ EXPECTED = {
     "end first": ["start", "body 2", "receive 600", "receive 400"],
     "discard first": ["receive 600", "receive 400", "start", "body 2"],
 }
+
+
+def refusing_factory(loop, coroutine, **more):
+    coroutine.close()
+    raise AssertionError("the loop's factory was asked for a task")
+
+
+FACTORIES = {"none is asked": refusing_factory}
+if sys.version_info >= (3, 12):
+    FACTORIES["eager"] = asyncio.eager_task_factory
+
+
+@pytest.mark.parametrize("anyio_backend", [backend("asyncio")])
+@pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
+@pytest.mark.parametrize("row", ROWS)
+async def test_an_event_loop_whose_tasks_run_at_once_changes_no_order(row, factory):
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(factory)
+    try:
+        got = await serve(answering(b"no"), **on(row))
+    finally:
+        loop.set_task_factory(None)
+
+    assert EXPECTED[ROWS[row][2]] == got.events
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -18,6 +18,7 @@ from tests.adapters.asgi_server import (
     ROWS,
     UNKNOWN,
     UVICORN,
+    Connection,
     answering,
     backend,
     body,
@@ -179,6 +180,60 @@ async def test_a_client_that_leaves_during_the_drain_ends_it(row):
         got.report.bytes_discarded,
         got.seconds,
     )
+
+
+class TellingOnce(Connection):
+    """A connection that says once that the client has left, and then nothing, as hypercorn's."""
+
+    has_told = False
+
+    async def _receive(self):
+        if self.has_told:
+            await anyio.sleep_forever()
+        message = await super()._receive()
+        self.has_told = message["type"] == "http.disconnect"
+        return message
+
+
+ANSWERS = {"answered": [b"no"], "streamed": [b"n", b"o"], "big": [BIG, b"o"]}
+ROWS_TELLING_ONCE = ["hypercorn", "hypercorn h2", "unknown"]
+
+
+@pytest.mark.parametrize("answer", ["raised", *ANSWERS])
+@pytest.mark.parametrize("row", ROWS_TELLING_ONCE)
+async def test_a_disconnect_that_the_application_was_told_of_ends_the_drain(row, answer):
+    """Nobody waits for a client that has left, where the server says so only once."""
+
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if answer == "raised":
+            raise LookupError("the client has left")
+        await answering(*ANSWERS[answer])(scope, receive, send)
+
+    upload = [b"a", Silence(1), Disconnect()]
+    got = await serve(app, upload, length=500, base=TellingOnce, **on(row))
+
+    assert (LookupError if answer == "raised" else None) is (got.raised and type(got.raised))
+    assert (1.0, Outcome.DISCONNECTED, 1) == (got.seconds, got.outcome, got.report.bytes_read)
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize("row", ROWS_TELLING_ONCE)
+async def test_a_disconnect_that_the_application_waits_for_ends_the_drain_beside_it(row, answer):
+    async def app(scope, receive, send):
+        async def listen():
+            scope["test.exchange"].told.append((await receive())["type"])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listen)
+            await settle()
+            await answering(*answer)(scope, receive, send)
+
+    upload = [Silence(1), Disconnect()]
+    got = await serve(app, upload, length=500, base=TellingOnce, **on(row))
+
+    assert (["http.disconnect"], 1.0, Outcome.DISCONNECTED) == (got.told, got.seconds, got.outcome)
 
 
 # --- one receive() at a time, and no chunk lost ---------------------------------------------------

@@ -89,6 +89,15 @@ def test_the_end_at_the_very_byte_limit_is_complete(make):
     assert Outcome.COMPLETE == reports(drain.received(1000, False, 0.0))
 
 
+def test_the_end_may_be_told_behind_the_last_byte_of_a_body_of_the_very_byte_limit(make):
+    """As hypercorn does. Nothing more may come: Content-Length says so."""
+    drain = make(length(1000), max_bytes=1000)
+    drain.begin(0.0)
+
+    assert isinstance(drain.received(1000, True, 0.0), Read)
+    assert Outcome.COMPLETE == reports(drain.received(0, False, 0.0))
+
+
 def test_the_end_that_comes_behind_the_deadline_is_complete_all_the_same(make):
     """The body is off the connection; that is what counts."""
     drain = make(max_seconds=2)
