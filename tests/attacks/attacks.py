@@ -370,7 +370,7 @@ ATTACKS: dict[str, Attack] = {
             name="hidden-late",
             what="silence until the drain has ended, then requests as the body",
             fields=(length(MIB),),
-            steps=(Pause(1.7), Send(SMUGGLED, None, 0.02)),
+            steps=(Pause(2.2), Send(SMUGGLED, None, 0.02)),
             outcomes=_SILENT,
         ),
         Attack(

@@ -46,6 +46,10 @@ class Held:
             return False
         return inode is None or self._was_held or was_answered
 
+    def is_taken(self) -> bool:
+        """Whether a process has accepted it, and not closed it yet."""
+        return bool(self._inode())
+
     def _inode(self) -> int | None:
         """Return the inode of the socket, 0 if no process has it, None if there is none."""
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as netlink:

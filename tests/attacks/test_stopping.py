@@ -12,7 +12,7 @@ import pytest
 
 from drainkit_clients import Answer, Upload, strict
 from tests.attacks.attacks import ATTACKS, HELD_SECONDS, KIB, POLICY
-from tests.attacks.runner import ATTACKED_ASGI, ATTACKED_WSGI, roomy
+from tests.attacks.runner import ATTACKED_ASGI, ATTACKED_WSGI, roomy, wait_for_room
 from tests.attacks.wire import Attacker, Seen
 from tests.servers.harness import Running, running
 
@@ -30,6 +30,7 @@ _KEPT_BY_SILENT_CLIENTS = frozenset({"granian-wsgi"})
 @contextmanager
 def _silent_uploads(server: Running, count: int) -> Iterator[list[Attacker]]:
     """Hold drains open in threads; leave once they have ended."""
+    wait_for_room(server, count + 1)  # another upload beside them
     attackers = [
         Attacker(server.address, reads=True, watch_seconds=_STOP_SECONDS) for _ in range(count)
     ]
@@ -52,6 +53,10 @@ def _wait(until: Callable[[], bool], seconds: float) -> float | None:
     return time.monotonic() - start
 
 
+def _are_answered(attackers: list[Attacker]) -> bool:
+    return all(attacker.seen.received_bytes for attacker in attackers)
+
+
 def _finishing(server: Running, answers: list[Answer]) -> threading.Thread:
     """Begin an upload that ends within the bounds, as long as somebody takes it."""
     upload = Upload(path="/413", size_bytes=64 * KIB, piece_bytes=4 * KIB, piece_pause_seconds=0.05)
@@ -69,7 +74,8 @@ def test_a_server_that_is_told_to_stop_stops_although_drains_are_under_way(serve
         pytest.skip(f"needs {missing}")
     with running(row, wrap=True, policy=POLICY) as started:
         with _silent_uploads(started, _SILENT) as silent:
-            assert _wait(lambda: all(a.seen.received_bytes for a in silent), 2.0) is not None
+            # cheroot answers when the silence has ended.
+            assert _wait(lambda: _are_answered(silent), _STOP_SECONDS) is not None
             os.kill(started.pid, signal.SIGTERM)
             stopped_seconds = _wait(lambda: not started.alive(), _STOP_SECONDS + 2.0)
         log = started.log()
@@ -89,7 +95,7 @@ def test_a_reload_loses_no_upload_that_keeps_within_the_bounds(server: str) -> N
     answers: list[Answer] = []
     with running(row, wrap=True, policy=POLICY) as started:
         with _silent_uploads(started, _SILENT) as silent:
-            assert _wait(lambda: all(a.seen.received_bytes for a in silent), 2.0) is not None
+            assert _wait(lambda: _are_answered(silent), _STOP_SECONDS) is not None
             upload = _finishing(started, answers)
             time.sleep(0.2)  # it is half-way then
             os.kill(started.pid, signal.SIGHUP)

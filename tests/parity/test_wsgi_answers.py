@@ -127,6 +127,8 @@ def upload_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @scenario(
     "parity_wsgi",
     right={"exit": 0, "answer": b"too large 413"},
+    # On a busy machine curl sends on into the connection that they have closed.
+    better=("exit", "answer"),
     policy={"idle_seconds": 1.0, "grace_seconds": 1.0, "max_seconds": 3.0},
     servers=["cheroot", "cheroot-tls", "werkzeug", "werkzeug-tls"],
     takes_turns=False,

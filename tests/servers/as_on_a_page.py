@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from drainkit_clients import Upload, strict
-from tests.servers.harness import stop
+from tests.servers.harness import reserved_port, stop
 
 READY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -25,28 +24,27 @@ def served(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> Iter
         command: The program and its arguments; ``{port}`` is replaced.
         env: More environment variables; ``{port}`` is replaced.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with reserved_port() as port:
 
-    def at_port(text: str) -> str:
-        return text.replace("{port}", str(port))
+        def at_port(text: str) -> str:
+            return text.replace("{port}", str(port))
 
-    log_path = folder / "log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            list(map(at_port, command)),
-            cwd=folder,
-            env={**os.environ, **{name: at_port(value) for name, value in env.items()}},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(process, port, log_path)
-        yield port
-    finally:
-        stop(process)
+        log_path = folder / "log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                list(map(at_port, command)),
+                cwd=folder,
+                env={**os.environ, **{name: at_port(value) for name, value in env.items()}},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            wait_until_ready(process, port, log_path)
+            yield port
+        finally:
+            stop(process)
 
 
 def wait_until_ready(

@@ -470,6 +470,22 @@ def _import_path(folders: tuple[Path, ...]) -> list[str]:
     return paths
 
 
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Yield a port that nobody else is given until the block ends; a server may listen at it.
+
+    Linux gives a port that is bound to nobody who asks for any. Who asks for this one has it if
+    both sockets have SO_REUSEADDR, as a server's has, and neither listens yet.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        if sys.platform != "linux":
+            held.close()  # others would keep the server from it, too
+        yield port
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import find_program, stop
+from tests.servers.harness import find_program, reserved_port, stop
 
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -143,10 +143,10 @@ def in_front_of(address: Address, name: str) -> Iterator[Address]:
     proxy = ALL_PROXIES[name]
     program = find_program(proxy.program)
     assert program is not None, f"needs {proxy.program}"
-    with tempfile.TemporaryDirectory(prefix="drainkit-", ignore_cleanup_errors=True) as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    with (
+        tempfile.TemporaryDirectory(prefix="drainkit-", ignore_cleanup_errors=True) as folder,
+        reserved_port() as port,
+    ):
         config = Path(folder, "proxy.conf")
         config.write_text(proxy.config.format(port=port, behind=address[1]), encoding="utf-8")
         log_path = Path(folder, "log")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.as_on_a_page import wait_until_ready
-from tests.servers.harness import stop
+from tests.servers.harness import reserved_port, stop
 from tests.servers.proxies import certificate
 
 pytestmark = pytest.mark.server
@@ -49,8 +49,14 @@ LIMIT_SECONDS = 60.0
 TRIES = 20
 
 
-def free_port(kind):
-    with socket.socket(type=kind) as probe:
+@pytest.fixture
+def port():
+    with reserved_port() as reserved:
+        yield reserved
+
+
+def free_udp_port():
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
@@ -72,14 +78,16 @@ def free_port(kind):
         ("gunicorn", ("send_all.py", "{port}", "8000000"), "Error(", "", False),
     ],
 )
-def test_a_fault_of_a_server_is_seen_as_the_page_says(tmp_path, server, client, seen, log, ends):
+def test_a_fault_of_a_server_is_seen_as_the_page_says(
+    tmp_path, port, server, client, seen, log, ends
+):
     django = ("django",) if server == "django" else ()
     for needed in (SERVERS[server][0], *NEEDED.get(client, ()), *django):
         if importlib.util.find_spec(needed) is None:
             pytest.skip(f"needs {needed}")
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    ports = {"port": free_port(socket.SOCK_STREAM), "quic": free_port(socket.SOCK_DGRAM)}
+    ports = {"port": port, "quic": free_udp_port()}
     tls = certificate(tmp_path) if client is H3 else None
     log_path = tmp_path / "log"
     with log_path.open("wb") as file:
@@ -93,7 +101,7 @@ def test_a_fault_of_a_server_is_seen_as_the_page_says(tmp_path, server, client, 
             start_new_session=True,
         )
     try:
-        wait_until_ready(process, ports["port"], log_path, tls=tls is not None)
+        wait_until_ready(process, port, log_path, tls=tls is not None)
         for _ in range(TRIES):
             ran = subprocess.run(
                 [sys.executable, *(word.format(**ports) for word in client)],
