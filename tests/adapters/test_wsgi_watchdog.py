@@ -4,6 +4,7 @@ The waits in here are real and short; each bound is many times what it needs on 
 """
 
 import contextlib
+import math
 import os
 import random
 import socket
@@ -462,6 +463,20 @@ def test_and_never_beyond_the_bound_that_no_segment_moves(monkeypatch):
     told = [(float(now), 9 + now) for now in range(8)]
 
     assert [4, 5, 5.5, 5.5, 5.5, 5.5, 5.5, 5.5] == looked(monkeypatch, told, most_seconds=5.5)
+
+
+def test_who_sends_until_the_bound_is_seen_to_have_sent_until_then(monkeypatch):
+    """Late by a moment, a drain whose client was last looked at long ago would call it silent."""
+    watch = watchdog_module.Watch(-1)
+    watch.deadline = watch.latest = 5.0
+    monkeypatch.setattr(
+        watchdog_module, "arrivals", lambda descriptor, now: watchdog_module.Arrivals(now - 0.1, 9)
+    )
+    watch.look(1.0)
+    before_the_bound = watch.last_at
+    watch.look(5.5)
+
+    assert (-math.inf, 5.4, 5.0) == (before_the_bound, watch.last_at, watch.deadline)
 
 
 def test_of_what_tells_nothing_the_whole_read_must_come_in_time(pair):
