@@ -317,9 +317,10 @@ def test_a_server_that_goes_away_in_the_middle_is_a_loss():
 
 
 def test_nobody_listens():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    result = run(f"http://127.0.0.1:{port}/", "--json", *TINY)
+    # Bound, so that nobody else gets the port, and without listen().
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        result = run(f"http://127.0.0.1:{taken.getsockname()[1]}/", "--json", *TINY)
     verdict = data_of(result)["verdict"]
 
     assert (3, "connect") == (result.exit_code, verdict["reason"])
