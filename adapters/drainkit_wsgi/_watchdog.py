@@ -149,12 +149,26 @@ class Watch:
         deadline = self.deadline
         if self.latest <= now or self.latest <= deadline:
             self.looks_at = math.inf
+            if deadline <= now:
+                # What ends the read is judged by what the client did until now, and not until the
+                # look before: who sent all the time was not silent.
+                self._see(now)
             return
         self.looks_at = now + self.silent_seconds / _LOOKS
-        came = arrivals(self._descriptor, now)
-        if came is None:
+        if not self._see(now):
             self.looks_at = math.inf
             return
+        later = min(self.last_at + self.silent_seconds, self.latest)
+        # Unless a new read has just begun, which has its own. That of the old one is at most a
+        # little later, and within the bounds that no segment moves.
+        if later > deadline and self.deadline == deadline:
+            self.deadline = later
+
+    def _see(self, now: float) -> bool:
+        """Take note of when the client has sent something; tell whether that can be seen."""
+        came = arrivals(self._descriptor, now)
+        if came is None:
+            return False
         is_new = self._segments not in (None, came.segments)
         is_in_order = came.at > self.last_at + _MOMENT_SECONDS
         self._segments = came.segments
@@ -162,11 +176,7 @@ class Watch:
             self.last_at = came.at
         elif is_new:
             self.last_at = now
-        later = min(self.last_at + self.silent_seconds, self.latest)
-        # Unless a new read has just begun, which has its own. That of the old one is at most a
-        # little later, and within the bounds that no segment moves.
-        if later > deadline and self.deadline == deadline:
-            self.deadline = later
+        return True
 
     def shut(self) -> None:
         """Shut the read side: a blocked read returns, later ones see the end of the stream.

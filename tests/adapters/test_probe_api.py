@@ -56,10 +56,11 @@ def test_a_loss_names_the_place_and_the_cure():
 
 def test_a_target_that_cannot_be_tested_is_a_verdict():
     """A pipeline fails with a sentence, not with a traceback."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with serving(closing) as url:
-        reports = [probe(url, SMALL), probe(f"http://127.0.0.1:{port}/", SMALL)]
+    # Bound, so that nobody else gets the port, and without listen().
+    with socket.socket() as taken, serving(closing) as url:
+        taken.bind(("127.0.0.1", 0))
+        nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+        reports = [probe(url, SMALL), probe(nowhere, SMALL)]
 
     assert [Kind.NOT_TESTED] * 2 == [report.verdict.kind for report in reports]
     assert ["closed", "connect"] == [report.verdict.reason for report in reports]

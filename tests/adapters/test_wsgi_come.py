@@ -147,7 +147,7 @@ def test_what_the_application_has_read_is_counted(no_drain):
     assert (100, KIB - 100) == (report.bytes_read, report.bytes_discarded)
 
 
-def test_it_is_logged_as_a_drain_is(caplog):
+def test_it_is_logged_as_a_drain_is(caplog, clock):
     caplog.set_level(logging.DEBUG, logger="drainkit")
     app = DrainMiddleware(NO)
     environ, _ = make_environ(b"", [], length=KIB, server="gunicorn", **{"wsgi.input": Reader()})

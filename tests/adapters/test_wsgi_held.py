@@ -14,6 +14,7 @@ import pytest
 
 from drainkit import DrainPolicy, Outcome, Resource, process_capacity
 from drainkit.testing import ScriptedBody, Silence
+from drainkit_wsgi import _reading as reading_module
 from drainkit_wsgi import _threads as threads_module
 from drainkit_wsgi._threads import Place, resource_of, threads_seen
 from drainkit_wsgi.servers import server_of
@@ -22,6 +23,8 @@ from tests.adapters.wsgi_server import answering, input_class, serve
 
 NO = answering(b"no")
 LIMIT_SECONDS = 5.0
+# A silence of five seconds ends every drain.
+LATE_SECONDS = 4.0
 
 
 @pytest.fixture(autouse=True)
@@ -184,7 +187,8 @@ def full(count):
         assert process_capacity.acquire(1000)
 
 
-def test_one_drain_too_many_waits_a_moment_for_one_that_moves():
+def test_one_drain_too_many_waits_a_moment_for_one_that_moves(monkeypatch):
+    monkeypatch.setattr(threads_module, "_ROOM_SECONDS", LIMIT_SECONDS)
     in_threads(4, threads_seen)
     full(2)
     threads_module.moved(time.monotonic() + LIMIT_SECONDS)  # and goes on moving
@@ -197,8 +201,9 @@ def test_one_drain_too_many_waits_a_moment_for_one_that_moves():
     assert Outcome.COMPLETE is got.outcome
 
 
-def test_it_waits_for_none_that_stand_still():
+def test_it_waits_for_none_that_stand_still(monkeypatch):
     """Whoever has to wait behind this thread is not kept by those that hold the others."""
+    monkeypatch.setattr(threads_module, "_ROOM_SECONDS", LIMIT_SECONDS)
     in_threads(4, threads_seen)
     full(2)
     threads_module.moved(time.monotonic() - 1.0)
@@ -209,7 +214,7 @@ def test_it_waits_for_none_that_stand_still():
         process_capacity.release()
 
     assert Outcome.AT_CAPACITY is got.outcome
-    assert seconds < 0.4  # for one that moves it would wait half a second
+    assert seconds < LIMIT_SECONDS  # as long it would wait for one that moves
 
 
 # --- where a deadline can -------------------------------------------------------------------------
@@ -252,7 +257,7 @@ def test_who_stands_still_is_let_go_at_once_while_others_hold_half_of_the_thread
         got, seconds = serve_on(server)
 
     assert Outcome.AT_CAPACITY is got.outcome
-    assert seconds < 2.0
+    assert seconds < LATE_SECONDS
 
 
 def test_the_same_ends_a_read_of_what_the_server_may_have_in_a_buffer(pair):
@@ -263,10 +268,11 @@ def test_the_same_ends_a_read_of_what_the_server_may_have_in_a_buffer(pair):
         got, seconds = serve_on(server, length=1000)
 
     assert Outcome.AT_CAPACITY is got.outcome
-    assert seconds < 2.0
+    assert seconds < LATE_SECONDS
 
 
-def test_who_moves_has_a_thread_although_others_hold_half_of_them(pair):
+def test_who_moves_has_a_thread_although_others_hold_half_of_them(pair, monkeypatch):
+    monkeypatch.setattr(reading_module, "_HURRY_SECONDS", LIMIT_SECONDS)
     server, client = pair
 
     def upload():
@@ -303,7 +309,7 @@ def test_a_drip_is_not_moving(pair):
         sender.join(LIMIT_SECONDS)
 
     assert Outcome.AT_CAPACITY is got.outcome
-    assert seconds < 2.0
+    assert seconds < LATE_SECONDS
 
 
 def test_the_size_of_a_pool_of_greenlets_is_no_matter_of_threads(pair):

@@ -102,6 +102,9 @@ def test_ten_thousand_deadlines_that_come_with_the_last_byte_are_one_or_the_othe
         with deadline:
             for _ in range(3):
                 deadline.allow(chance.uniform(0, 0.0002))
+                if chance.random() < 0.03:
+                    # A quick machine seldom lets the watchdog come between: let it.
+                    time.sleep(chance.uniform(0, 0.0004))
                 sent = peers.send(PIECE)
                 data = peers.server.recv(100) if sent else b""
                 assert data == PIECE or deadline.fired

@@ -4,9 +4,11 @@ import contextlib
 import socket
 import struct
 import threading
+import types
 
 import pytest
 
+from tests.bench import asking
 from tests.bench.alternatives import CONTROL, DRAINKIT, LEAST, NONE
 from tests.bench.asking import AskingError, Client, Question, is_whole
 from tests.bench.bench import FEWEST, MOST, count_for
@@ -174,7 +176,10 @@ def test_an_answer_that_does_not_come_is_lost():
         assert 4 == client.ask(4).lost
 
 
-def test_a_late_piece_comes_by_itself():
+def test_a_late_piece_comes_by_itself(monkeypatch):
+    # However long it takes to hear the first piece, the second is not due before.
+    clock = types.SimpleNamespace(perf_counter=lambda: 1.0 if peer.received else 0.0)
+    monkeypatch.setattr(asking, "time", clock)
     late = Question(pieces=(b"first", b"second"), status=200, gap_seconds=0.05, connections=1)
 
     def serve(connection):
