@@ -1,6 +1,7 @@
 """What the runner of other projects' tests makes of two runs, without running any."""
 
 import itertools
+import signal
 import subprocess
 import tarfile
 
@@ -277,7 +278,8 @@ def measured(monkeypatch, tmp_path, plain, drained):
     monkeypatch.setattr(__main__, "Process", lambda *args, **options: Scripted(plain, drained))
     monkeypatch.setattr(Suite, "runs", lambda self, quick: (Run(Place.INIT_APP),))
     one = __main__.SuiteRun(place, quick=False, workers=1)
-    return one.measure(), one.problems
+    one.measure()
+    return one.as_data(), one.problems
 
 
 def test_a_suite_that_is_as_good_has_no_problem(monkeypatch, tmp_path):
@@ -317,10 +319,55 @@ def test_a_failure_with_drainkit_is_a_problem_also_when_it_is_run_alone(monkeypa
 def test_what_was_measured_takes_the_place_of_what_stood_there():
     old = {"suites": {"flask": {"version": "1"}, "drf": {"version": "1"}}, "skipped": {}}
     skipped = {"quart": "no tests", "drf": "no network"}
-    new = results.merged(old, {"flask": {"version": "2"}}, skipped, order=[*SUITES])
+    new = results.merged(old, {"flask": {"version": "2"}}, skipped, {}, order=[*SUITES])
 
     assert {"flask": {"version": "2"}, "drf": {"version": "1"}} == new["suites"]
     assert {"quart": "no tests"} == new["skipped"]
+
+
+def test_what_was_interrupted_stands_where_nothing_stood_before():
+    old = {"suites": {"flask": {"version": "1", "runs": [1, 2]}}, "skipped": {}}
+    begun = {
+        "flask": {"version": "2", "runs": [1]},
+        "falcon": {"version": "2", "runs": [1]},
+        "drf": {"version": "2", "runs": []},
+    }
+    new = results.merged(old, {}, {}, begun, order=[*SUITES])
+
+    assert {"flask": old["suites"]["flask"], "falcon": begun["falcon"]} == new["suites"]
+
+
+def test_an_interruption_keeps_what_has_been_measured(monkeypatch, tmp_path, capsys):
+    drained = record(test_a=PASSED)
+    drained.counts.update(requests=5, drains=2)
+
+    class Interrupted(Scripted):
+        def run(self, place, *, with_body, only=None):
+            if with_body:
+                signal.raise_signal(signal.SIGTERM)
+            return super().run(place, with_body=with_body, only=only)
+
+    def prepare(suite, cache):
+        return environment.Environment(
+            suite=suite, version="1.0", source=tmp_path, python=tmp_path, logs=tmp_path
+        )
+
+    scripted = Interrupted(record(test_a=PASSED), drained)
+    monkeypatch.setattr(__main__, "Process", lambda *args, **options: scripted)
+    monkeypatch.setattr(__main__, "prepare", prepare)
+    runs = tuple(Run(Place.INIT_APP, with_body) for with_body in (False, True))
+    monkeypatch.setattr(Suite, "runs", lambda self, quick: runs)
+    handler = signal.getsignal(signal.SIGTERM)
+    path = tmp_path / "peers.json"
+    try:
+        status = __main__.main(["flask", "--json", str(path), "--cache", str(tmp_path)])
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    (run,) = results.load(path)["suites"]["flask"]["runs"]
+
+    assert (130, "init_app", False) == (status, run["place"], run["with_body"])
+    assert "interrupted" in capsys.readouterr().err
+    assert "not measured as they are: outermost" in path.with_suffix(".md").read_text("utf-8")
 
 
 def test_a_process_ends_with_its_run_and_without_outcomes_it_is_an_error(monkeypatch, tmp_path):

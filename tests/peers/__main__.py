@@ -5,6 +5,7 @@ and if something there has no reason any more. A suite that cannot be had is ski
 """
 
 import argparse
+import contextlib
 import functools
 import platform
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -43,10 +45,18 @@ class SuiteRun:
         self._runs = environment.suite.runs(quick=quick)
         self._process = Process(environment, workers=workers)
         self._plain: dict[bool, Record] = {}
+        self._measured: list[dict[str, Any]] = []
         self.problems: list[str] = []
 
-    def measure(self) -> dict[str, Any]:
-        """Run everything; return it as data. What is wrong is in ``problems``."""
+    def measure(self) -> None:
+        """Run everything. What is wrong is in ``problems``."""
+        for run in self._runs:
+            measured = self._one(run)
+            if measured is not None:
+                self._measured.append(measured)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what has been measured until now."""
         return {
             "version": self._environment.version,
             "date": results.today(),
@@ -54,7 +64,7 @@ class SuiteRun:
             "body_bytes": BODY_BYTES,
             "note": self._suite.version_reason,
             "deselected": dict(self._suite.deselected),
-            "runs": [told for run in self._runs if (told := self._one(run)) is not None],
+            "runs": self._measured,
         }
 
     def _one(self, run: Run) -> dict[str, Any] | None:
@@ -144,38 +154,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if path is not None and not path.parent.is_dir():
         print(f"error: no folder {path.parent}; make it first", file=sys.stderr)
         return _BAD_ARGUMENTS
-    problems: list[str] = []
+    found = _Found()
     if not options.page:
         signal.signal(signal.SIGTERM, _ended)
-        try:
-            measured, skipped, problems = _measure(options)
-        except KeyboardInterrupt:
-            print("interrupted; nothing is written", file=sys.stderr)
-            return _INTERRUPTED
+        with contextlib.suppress(KeyboardInterrupt):
+            _measure(options, found)
         if path is not None:
-            told = results.merged(results.load(path), measured, skipped, order=list(SUITES))
+            told = results.merged(
+                results.load(path), found.suites, found.skipped, found.begun, order=list(SUITES)
+            )
             path.write_text(results.text(told), encoding="utf-8")
     if path is not None:
         target = page.path_of(path)
         target.write_text(page.text(results.load(path)), encoding="utf-8")
         _say(f"wrote {target}")
-    if problems:
-        _say("\n".join([f"{len(problems)} problems:", *problems]))
-    return 1 if problems else 0
+    if found.problems:
+        _say("\n".join([f"{len(found.problems)} problems:", *found.problems]))
+    if not found.is_complete and not options.page:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 1 if found.problems else 0
 
 
-def _measure(
-    options: argparse.Namespace,
-) -> tuple[dict[str, Any], dict[str, str], list[str]]:
-    """Run what is chosen; return what was measured, what was skipped and why, and the problems."""
+@dataclass(slots=True)
+class _Found:
+    """What a run of the program has found until now.
+
+    Attributes:
+        suites: What was measured of each suite.
+        begun: The same of the suite that was interrupted.
+        skipped: Why a suite was skipped.
+        problems: What is wrong.
+        is_complete: Whether all that was chosen has been run.
+    """
+
+    suites: dict[str, Any] = field(default_factory=dict)
+    begun: dict[str, Any] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    is_complete: bool = False
+
+
+def _measure(options: argparse.Namespace, found: _Found) -> None:
+    """Run what is chosen."""
     names = options.suites or [
         name for name, suite in SUITES.items() if suite.quick or not options.quick
     ]
     options.cache.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    measured: dict[str, Any] = {}
-    skipped: dict[str, str] = {}
-    problems: list[str] = []
     # One is prepared while another runs: pip waits for the network most of the time.
     with ThreadPoolExecutor(1) as pool:
         prepared = {name: pool.submit(prepare, SUITES[name], options.cache) for name in names}
@@ -183,16 +209,22 @@ def _measure(
             try:
                 environment = future.result()
             except UnavailableError as error:
-                skipped[name] = str(error)
+                found.skipped[name] = str(error)
                 _say(f"{name} is skipped: {error}")
                 if name in options.suites:
-                    problems.append(f"{name} was asked for, and cannot be had: {error}")
+                    found.problems.append(f"{name} was asked for, and cannot be had: {error}")
                 continue
             one = SuiteRun(environment, quick=options.quick, workers=options.workers)
-            measured[name] = one.measure()
-            problems += one.problems
-    _say(f"{len(measured)} of {len(names)} suites in {time.monotonic() - started:.0f} s")
-    return measured, skipped, problems
+            try:
+                one.measure()
+            except KeyboardInterrupt:
+                found.begun[name] = one.as_data()
+                raise
+            finally:
+                found.problems += one.problems
+            found.suites[name] = one.as_data()
+    _say(f"{len(found.suites)} of {len(names)} suites in {time.monotonic() - started:.0f} s")
+    found.is_complete = True
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ Its figures come from the JSON, and its words stand here; ``tests/core/test_peer
 when it is not what both make.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.peers.environment import ROOT
 from tests.peers.results import JSON_PATH, Results
@@ -129,8 +130,7 @@ def _left_out(results: Results) -> Iterator[str]:
         notes = [f"`{what}`: {why}" for what, why in suite["deselected"].items()]
         if suite["note"]:
             notes.append(suite["note"])
-        if not any(run["with_body"] for run in suite["runs"]):
-            notes.append("not measured with a body on each request yet")
+        notes += _missing(name, suite["runs"])
         rows.append(
             (name, suite["version"] or "", suite["date"], suite["python"], "; ".join(notes))
         )
@@ -142,3 +142,12 @@ def _left_out(results: Results) -> Iterator[str]:
         if name not in known
     ]
     yield from _table(("suite", "version", "date", "Python", "left out"), rows)
+
+
+def _missing(name: str, measured: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Tell which of a suite's runs are not measured."""
+    known = {(run["place"], run["with_body"]) for run in measured}
+    for words, with_body in (("as they are", False), ("with a body on each request", True)):
+        places = [str(place) for place in SUITES[name].places if (place, with_body) not in known]
+        if places:
+            yield f"not measured {words}: {'; '.join(places)}"

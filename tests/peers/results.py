@@ -39,10 +39,24 @@ def _written(value: Any, depth: int) -> str:
 
 
 def merged(
-    old: Results, suites: Mapping[str, Any], skipped: Mapping[str, str], *, order: list[str]
+    old: Results,
+    suites: Mapping[str, Any],
+    skipped: Mapping[str, str],
+    begun: Mapping[str, Any],
+    *,
+    order: list[str],
 ) -> Results:
-    """Return what stood there, with each suite that was measured or skipped in its place."""
-    both = {**old["suites"], **suites}
+    """Return what stood there, with each suite that was measured or skipped in its place.
+
+    Args:
+        old: What stood there.
+        suites: What was measured.
+        skipped: Why a suite was skipped.
+        begun: What was measured in part: it stands where there is nothing of the suite yet.
+        order: The names of the suites.
+    """
+    some = {name: suite for name, suite in begun.items() if suite["runs"]}
+    both = {**some, **old["suites"], **suites}
     why = {**old["skipped"], **skipped}
     return {
         "suites": {name: both[name] for name in order if name in both},
