@@ -1,7 +1,6 @@
 """Servers that are started with the command that a page of the docs gives."""
 
 import contextlib
-import os
 import ssl
 import subprocess
 import time
@@ -9,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from drainkit_clients import Upload, strict
-from tests.servers.harness import reserved_port, stop
+from tests.servers.harness import reserved_port, start_logged, stop
 
 READY_SECONDS = 60.0
 _POLL_SECONDS = 0.1
@@ -30,16 +29,12 @@ def served(folder: Path, command: Sequence[str], env: Mapping[str, str]) -> Iter
             return text.replace("{port}", str(port))
 
         log_path = folder / "log"
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                list(map(at_port, command)),
-                cwd=folder,
-                env={**os.environ, **{name: at_port(value) for name, value in env.items()}},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = start_logged(
+            list(map(at_port, command)),
+            folder,
+            log_path,
+            {name: at_port(value) for name, value in env.items()},
+        )
         try:
             wait_until_ready(process, port, log_path)
             yield port

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -433,7 +433,6 @@ def _start(
     log_path = folder / f"{server.name}.log"
     reports_path = folder / f"{server.name}.reports"
     env = {
-        **os.environ,
         "PYTHONPATH": os.pathsep.join(_import_path(server.folders)),
         "PYTHONUNBUFFERED": "1",
         "DRAINKIT_TEST_WRAP": "1" if wrap else "0",
@@ -443,19 +442,33 @@ def _start(
         "DRAINKIT_TEST_APP": server.module,
         **dict(server.env),
     }
+    process = start_logged(server.command(port), folder, log_path, env)
+    started = Running(server, ("127.0.0.1", port), log_path, process.pid, reports_path, process)
+    return process, started, token
+
+
+def start_logged(
+    command: Sequence[str], folder: Path, log_path: Path, env: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """Start a program that `stop` ends; what it prints is in a file.
+
+    Args:
+        command: The program and its arguments.
+        folder: Where it is started.
+        log_path: The file.
+        env: Environment variables beside those of this process.
+    """
     with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            server.command(port),
+        return subprocess.Popen(
+            command,
             cwd=folder,
-            env=env,
+            env={**os.environ, **env},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             # A group of its own: its workers end with it, and Ctrl-C reaches only the test.
             start_new_session=True,
         )
-    started = Running(server, ("127.0.0.1", port), log_path, process.pid, reports_path, process)
-    return process, started, token
 
 
 def _import_path(folders: tuple[Path, ...]) -> list[str]:

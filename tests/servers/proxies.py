@@ -1,7 +1,6 @@
 """Reverse proxies in subprocesses, in front of a server that runs, and certificates for TLS."""
 
 import contextlib
-import os
 import socket
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.harness import find_program, reserved_port, stop
+from tests.servers.harness import find_program, reserved_port, start_logged, stop
 
 _READY_SECONDS = 10.0
 _POLL_SECONDS = 0.05
@@ -150,16 +149,12 @@ def in_front_of(address: Address, name: str) -> Iterator[Address]:
         config = Path(folder, "proxy.conf")
         config.write_text(proxy.config.format(port=port, behind=address[1]), encoding="utf-8")
         log_path = Path(folder, "log")
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(
-                [program, *(a.format(folder=folder, config=config) for a in proxy.arguments)],
-                cwd=folder,
-                env={**os.environ, "HOME": folder, "XDG_DATA_HOME": folder},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        process = start_logged(
+            [program, *(a.format(folder=folder, config=config) for a in proxy.arguments)],
+            Path(folder),
+            log_path,
+            {"HOME": folder, "XDG_DATA_HOME": folder},
+        )
         try:
             _wait_until_ready(process, port, log_path)
             yield ("127.0.0.1", port)

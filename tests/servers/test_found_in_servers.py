@@ -1,7 +1,6 @@
 """What the page says of servers can be seen on them, with its own files and without drainkit."""
 
 import importlib.util
-import os
 import re
 import socket
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.as_on_a_page import wait_until_ready
-from tests.servers.harness import reserved_port, stop
+from tests.servers.harness import reserved_port, start_logged, stop
 from tests.servers.proxies import certificate
 
 pytestmark = pytest.mark.server
@@ -90,16 +89,12 @@ def test_a_fault_of_a_server_is_seen_as_the_page_says(
     ports = {"port": port, "quic": free_udp_port()}
     tls = certificate(tmp_path) if client is H3 else None
     log_path = tmp_path / "log"
-    with log_path.open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *(word.format(**ports) for word in SERVERS[server])],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = start_logged(
+        [sys.executable, "-m", *(word.format(**ports) for word in SERVERS[server])],
+        tmp_path,
+        log_path,
+        {"PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+    )
     try:
         wait_until_ready(process, port, log_path, tls=tls is not None)
         for _ in range(TRIES):

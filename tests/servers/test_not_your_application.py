@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from drainkit_clients import Upload, strict
 from tests.servers.as_on_a_page import served
+from tests.servers.harness import reserved_port
 
 pytestmark = pytest.mark.server
 
@@ -154,17 +154,16 @@ def test_the_server_wraps_an_application_that_is_not_yours(folder, way):
 )
 def test_a_server_that_cannot_find_it_says_what_to_write(folder, command, told):
     pytest.importorskip(command[0], reason=f"needs {command[0]}")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    ran = subprocess.run(
-        [sys.executable, "-m", *(word.replace("{port}", str(port)) for word in command)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "HOME": str(folder), "DRAINKIT_APP": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    with reserved_port() as port:
+        ran = subprocess.run(
+            [sys.executable, "-m", *(word.replace("{port}", str(port)) for word in command)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(folder), "HOME": str(folder), "DRAINKIT_APP": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
     assert 0 != ran.returncode
     assert told in ran.stdout + ran.stderr
